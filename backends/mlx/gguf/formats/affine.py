@@ -1,0 +1,55 @@
+"""Raw blocks as MLX affine quantization, without loss before the final rounding."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from .block_format import BlockFormat
+
+# MLX's affine kernels have these group sizes (mlx/backend/metal/kernels/quantized.h).
+MLX_GROUPS = (128, 64, 32)
+
+
+class AffineView(NamedTuple):
+    """`weight = scale * quant + bias`, exactly, with groups that MLX supports.
+
+    quants: uint8 (N, K). scales, biases: float32 (N, K / group).
+    """
+
+    quants: np.ndarray
+    scales: np.ndarray
+    biases: np.ndarray
+    group: int
+    bits: int
+
+
+def affine_view(fmt: BlockFormat, blocks: np.ndarray) -> AffineView | None:
+    """Reads uint8 (N, row_bytes) `blocks` as affine groups.
+
+    The group is the largest that MLX has and in which all sub-blocks agree. None
+    if the format has no affine form or its sub-blocks do not merge to 32 weights.
+    Raises ValueError if `blocks` is not a matrix of whole blocks.
+    """
+    if fmt.affine is None:
+        return None
+    rows, columns = blocks.shape[0], fmt.columns(blocks.shape[1])
+    unpacked = fmt.unpack(fmt.as_blocks(blocks))
+    scales = unpacked.scales.reshape(rows, -1)
+    # A quant q of a signed format is stored as q + zero.
+    biases = (unpacked.minima - unpacked.scales * fmt.affine.zero).reshape(rows, -1)
+    for group in MLX_GROUPS:
+        if columns % group:
+            continue
+        merged = [_merge(factor, group // fmt.affine.group) for factor in (scales, biases)]
+        if all(factor is not None for factor in merged):
+            quants = (unpacked.quants + fmt.affine.zero).astype(np.uint8)
+            return AffineView(quants.reshape(rows, columns), *merged, group, fmt.affine.bits)
+    return None
+
+
+def _merge(factor: np.ndarray, count: int) -> np.ndarray | None:
+    """One value for each `count` neighbours of (N, groups), or None if any differ."""
+    runs = factor.reshape(factor.shape[0], -1, count)
+    return runs[:, :, 0] if (runs == runs[:, :, :1]).all() else None

@@ -1,0 +1,104 @@
+"""The table of formats against the `gguf` package, and blocks taken apart."""
+
+from __future__ import annotations
+
+import gguf
+import numpy as np
+import pytest
+
+from backends.mlx.gguf import formats
+from backends.mlx.gguf.formats import sample
+
+ALL = pytest.mark.parametrize("fmt", formats.FORMATS.values(), ids=formats.FORMATS)
+Q4_K, Q6_K = formats.get("Q4_K"), formats.get("Q6_K")
+
+
+def merging_q6_k(rows: int, columns: int, run: int) -> np.ndarray:
+    """Q6_K blocks in which `run` neighbouring sub-blocks share one scale."""
+    blocks = sample.blocks(Q6_K, rows, columns).reshape(rows, -1, Q6_K.block_bytes).copy()
+    scales = blocks[..., 192:208].reshape(rows, -1, 16 // run, run)
+    blocks[..., 192:208] = np.repeat(scales[..., :1], run, axis=-1).reshape(rows, -1, 16)
+    return blocks.reshape(rows, -1)
+
+
+@ALL
+def test_sizes_are_those_of_the_gguf_package(fmt):
+    ggml_type = gguf.GGMLQuantizationType[fmt.name]
+    assert ggml_type == fmt.ggml_id
+    assert gguf.GGML_QUANT_SIZES[ggml_type] == (fmt.block_weights, fmt.block_bytes)
+    assert formats.get(fmt.name.lower()) is fmt
+    assert formats.by_ggml_id(fmt.ggml_id) is fmt
+
+
+def test_alignment():
+    assert (Q4_K.alignment, Q6_K.alignment) == (16, 2)
+
+
+def test_unsupported_type_lists_the_supported_ones():
+    with pytest.raises(formats.UnsupportedTypeError, match="Q4_K, Q6_K, found 'Q9_Z'"):
+        formats.get("Q9_Z")
+    assert formats.by_ggml_id(999) is None
+
+
+@ALL
+def test_rows_are_whole_blocks(fmt):
+    assert fmt.columns(3 * fmt.block_bytes) == 3 * fmt.block_weights
+    assert fmt.row_bytes(3 * fmt.block_weights) == 3 * fmt.block_bytes
+    for wrong in (0, fmt.block_bytes - 1, fmt.block_bytes + 1):
+        with pytest.raises(ValueError, match=f"found {wrong}$"):
+            fmt.columns(wrong)
+    with pytest.raises(ValueError, match="found 100$"):
+        fmt.row_bytes(100)
+    with pytest.raises(ValueError, match="expected uint8 blocks"):
+        formats.dequantize(fmt, np.zeros((2, fmt.block_bytes), np.float32))
+    with pytest.raises(ValueError, match="expected uint8 blocks"):
+        formats.dequantize(fmt, np.zeros(fmt.block_bytes, np.uint8))
+
+
+@ALL
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_unpacked_blocks_are_the_exact_weights(fmt):
+    for blocks in (sample.blocks(fmt, 5, 768), sample.random_bytes(fmt, 64, 256)):
+        quants, scales, minima = fmt.unpack(fmt.as_blocks(blocks))
+        lowest, highest = fmt.affine.quant_range
+        assert lowest <= quants.min() and quants.max() <= highest
+        wide = [np.repeat(factor, fmt.affine.group, axis=1) for factor in (scales, minima)]
+        found = (wide[0] * quants + wide[1]).reshape(blocks.shape[0], -1)
+        np.testing.assert_array_equal(found, formats.dequantize(fmt, blocks))
+
+
+@ALL
+def test_no_weight_exceeds_the_largest_magnitude(fmt):
+    blocks = sample.blocks(fmt, 7, 512)
+    exact, reach = formats.dequantize(fmt, blocks), formats.largest_magnitude(fmt, blocks)
+    assert reach.shape == exact.shape
+    assert (np.abs(exact) <= reach).all()
+    assert (np.abs(exact).max(axis=1) > 0.5 * reach.max(axis=1)).all()
+
+
+def affine_weights(view: formats.AffineView) -> np.ndarray:
+    scales, biases = (np.repeat(f, view.group, axis=1) for f in (view.scales, view.biases))
+    return scales.astype(np.float64) * view.quants + biases
+
+
+def test_affine_view_of_q4_k_is_exact_and_keeps_minima_without_scale():
+    blocks = sample.blocks(Q4_K, 6, 512).reshape(6, -1, Q4_K.block_bytes).copy()
+    blocks[0, 0, 0:2] = 0  # d = 0: every weight is its sub-block's minimum
+    blocks = blocks.reshape(6, -1)
+    view = formats.affine_view(Q4_K, blocks)
+    assert (view.group, view.bits, view.quants.max()) == (32, 4, 15)
+    exact = formats.dequantize(Q4_K, blocks)
+    assert np.abs(exact[0, :256]).max() > 0
+    np.testing.assert_array_equal(affine_weights(view).astype(np.float32), exact)
+
+
+@pytest.mark.parametrize("run, group", [(1, None), (2, 32), (4, 64), (8, 128), (16, 128)])
+def test_affine_view_of_q6_k_only_where_sub_blocks_merge(run, group):
+    blocks = merging_q6_k(3, 512, run)
+    view = formats.affine_view(Q6_K, blocks)
+    if group is None:
+        assert view is None
+        return
+    assert view.group == group
+    exact = formats.dequantize(Q6_K, blocks)
+    np.testing.assert_array_equal(affine_weights(view), exact.astype(np.float64))
