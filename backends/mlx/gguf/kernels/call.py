@@ -1,0 +1,84 @@
+"""Calls the kernels directly, without a `.pte`: on a Mac or on Linux."""
+
+from __future__ import annotations
+
+import math
+
+import mlx.core as mx
+
+from backends.mlx.gguf.formats import BlockFormat
+from tools import metal
+
+from . import dispatch, library
+
+
+def run_linear(
+    fmt: BlockFormat,
+    x: mx.array,
+    weight,
+    bias: mx.array | None = None,
+    operation: str | None = None,
+    out_dtype: mx.Dtype | None = None,
+) -> mx.array:
+    """`x @ weight.T + bias` on raw blocks.
+
+    x: (..., K) float32, float16 or bfloat16, at least one row. weight: uint8
+    (N, bytes a row), array of MLX or NumPy. bias: (N,), any of the float types.
+    operation: one of `dispatch.LINEAR`, by default the one that the rows of x select.
+    Returns (..., N) of `out_dtype`, by default the type of x.
+    """
+    outputs, row_bytes = weight.shape
+    if x.shape[-1] != fmt.columns(row_bytes):
+        raise ValueError(
+            f"x: expected {fmt.columns(row_bytes)} columns, as the weight has, "
+            f"found {x.shape[-1]}"
+        )
+    rows = math.prod(x.shape[:-1])
+    kernel = library.linear(
+        fmt,
+        operation or dispatch.for_rows(fmt, rows),
+        dtype_name(x.dtype),
+        dtype_name(out_dtype or x.dtype),
+        None if bias is None else dtype_name(bias.dtype),
+    )
+    inputs = [x, weight] if bias is None else [x, weight, bias]
+    return _run(kernel, inputs, (*x.shape[:-1], outputs), outputs, rows)
+
+
+def run_gather(fmt: BlockFormat, weight, indices: mx.array, out_dtype: mx.Dtype) -> mx.array:
+    """Rows of the table `weight` by `indices`; zeros where an index is out of range.
+
+    weight: uint8 (V, bytes a row), array of MLX or NumPy. indices: int32 or int64, any
+    shape, not empty. Returns (*indices.shape, K) of `out_dtype`.
+    """
+    columns = fmt.columns(weight.shape[1])
+    kernel = library.gather(fmt, dtype_name(out_dtype), dtype_name(indices.dtype))
+    return _run(kernel, [weight, indices], (*indices.shape, columns), columns, indices.size)
+
+
+def dtype_name(dtype: mx.Dtype) -> str:
+    """MLX's name of a dtype, as `library` takes it: "bfloat16"."""
+    return str(dtype).rsplit(".", 1)[-1]
+
+
+def _run(kernel: library.Kernel, inputs: list, shape: tuple, n: int, m: int) -> mx.array:
+    run = metal.metal_kernel(
+        name=kernel.name,
+        input_names=list(kernel.input_names),
+        output_names=list(kernel.output_names),
+        source=kernel.source,
+        header=kernel.header,
+    )
+    template = [
+        (name, getattr(mx, value) if isinstance(value, str) else value)
+        for name, value in kernel.template
+    ]
+    (out,) = run(
+        inputs=inputs,
+        template=template,
+        grid=kernel.launch.grid(n, m),
+        threadgroup=kernel.launch.threadgroup,
+        output_shapes=[shape],
+        output_dtypes=[dict(template)["OutT"]],
+    )
+    return out

@@ -1,0 +1,36 @@
+// 8x8 matrices of a simdgroup, element by element.
+#pragma once
+#include "common.h"
+
+namespace gguf {
+
+// The elements of an 8x8 simdgroup matrix that a lane holds: row `row`, columns `column`
+// and `column + 1`. Apple does not document it; MLX relies on it too (steel/gemm/mma.h).
+struct Fragment {
+    uint row, column;
+
+    Fragment(uint lane) {
+        row = lane / 16 * 4 + lane / 2 % 4;
+        column = lane / 8 % 2 * 4 + lane % 2 * 2;
+    }
+};
+
+inline void set(thread simdgroup_float8x8& m, float first, float second) {
+    m.thread_elements()[0] = first;
+    m.thread_elements()[1] = second;
+}
+
+// Stores a tile of products: row n of `tile` is output n, column m is row m of x.
+template <typename OutT, typename Bias>
+inline void store(simdgroup_float8x8 tile, Fragment at, uint n0, uint m0, uint n_rows,
+                  uint m_rows, Bias bias, device OutT* out) {
+    const uint n = n0 + at.row;
+    if (n >= n_rows) return;
+    GGUF_UNROLL for (uint e = 0; e < 2; ++e) {
+        const uint m = m0 + at.column + e;
+        if (m < m_rows)
+            out[(ulong)m * n_rows + n] = (OutT)(tile.thread_elements()[e] + (float)bias[n]);
+    }
+}
+
+}  // namespace gguf

@@ -1,0 +1,142 @@
+"""Every linear kernel, checked and held to the accuracy rule, over pairs of parameters."""
+
+from __future__ import annotations
+
+import itertools
+
+import mlx.core as mx
+import numpy as np
+import pytest
+from allpairspy import AllPairs
+
+from backends.mlx.gguf import formats, kernels
+from backends.mlx.gguf.kernels import cases
+from tools import metal
+
+PARAMETERS = (
+    tuple(formats.FORMATS),
+    cases.OUTPUTS,
+    cases.SUPER_BLOCKS,
+    cases.ROWS,
+    cases.DTYPES,
+    cases.BIASES,
+    cases.ACTIVATIONS,
+)
+TYPES = pytest.mark.parametrize("type_name", formats.FORMATS)
+LINEAR = pytest.mark.parametrize("operation", kernels.LINEAR)
+
+
+@pytest.mark.parametrize("case", AllPairs(PARAMETERS), ids=lambda c: "-".join(map(str, c)))
+def test_pairs_of_parameters(case):
+    with metal.checked():
+        cases.check_linear(*case)
+
+
+# Each operation at its own edges, whatever number of rows the table would send it.
+@LINEAR
+@TYPES
+@pytest.mark.parametrize("rows, outputs", [(1, 1), (2, 3), (9, 67), (33, 65)])
+def test_operation_on_any_rows(type_name, operation, rows, outputs):
+    with metal.checked():
+        cases.check_linear(
+            type_name, outputs, 3, rows, "float32", "same", "offset", operation=operation
+        )
+
+
+@TYPES
+@LINEAR
+def test_activations_beyond_half(type_name, operation):
+    fmt = formats.get(type_name)
+    blocks, exact, reach = cases.weight(type_name, 5, 256)
+    x = mx.full((3, 256), 1.0e6, mx.bfloat16)
+    with metal.checked():
+        out = kernels.run_linear(fmt, x, blocks, operation=operation)
+    product = cases.as_float64(x) @ exact.T
+    error = np.abs(cases.as_float64(out) - product)
+    assert (error <= formats.linear_bound(cases.as_float64(x), reach, product, "bfloat16")).all()
+    assert np.abs(product).max() > 65504
+
+
+@TYPES
+@LINEAR
+@pytest.mark.parametrize("dtype", cases.DTYPES)
+def test_x_may_start_at_any_element(type_name, operation, dtype):
+    fmt = formats.get(type_name)
+    blocks = cases.weight(type_name, 5, 256)[0]
+    whole = cases.activations("zero-mean", (3 * 256 + 1,), dtype)
+    view = whole[1:].reshape(3, 256)
+    mx.eval(view)
+    copy = mx.array(np.array(view.astype(mx.float32))).astype(view.dtype)
+    with metal.checked():
+        found = kernels.run_linear(fmt, view, blocks, operation=operation)
+        expected = kernels.run_linear(fmt, copy, blocks, operation=operation)
+    assert mx.array_equal(found, expected)
+
+
+@TYPES
+def test_leading_dimensions_are_rows(type_name):
+    fmt = formats.get(type_name)
+    blocks = cases.weight(type_name, 5, 256)[0]
+    x = cases.activations("zero-mean", (2, 3, 4, 256), "float32")
+    with metal.checked():
+        found = kernels.run_linear(fmt, x, blocks)
+        expected = kernels.run_linear(fmt, x.reshape(24, 256), blocks)
+        vector = kernels.run_linear(fmt, x[0, 0, 0], blocks)
+    assert mx.array_equal(found.reshape(24, 5), expected)
+    assert vector.shape == (5,)
+
+
+@TYPES
+def test_output_type_may_differ_from_input(type_name):
+    fmt = formats.get(type_name)
+    blocks, exact, reach = cases.weight(type_name, 5, 256)
+    x = cases.activations("zero-mean", (1, 256), "bfloat16")
+    out = kernels.run_linear(fmt, x, blocks, out_dtype=mx.float32)
+    assert out.dtype == mx.float32
+    x64 = cases.as_float64(x)
+    error = np.abs(cases.as_float64(out) - x64 @ exact.T)
+    assert (error <= formats.linear_bound(x64, reach, x64 @ exact.T, "float32")).all()
+
+
+@TYPES
+def test_rows_select_the_kernel(type_name):
+    fmt = formats.get(type_name)
+    selected = {rows: kernels.for_rows(fmt, rows) for rows in (1, 2, 16, 17, 4096)}
+    assert selected == {1: "qmv", 2: "qmv_batch", 16: "qmv_batch", 17: "qmm", 4096: "qmm"}
+    with pytest.raises(ValueError, match="expected at least 1, found 0"):
+        kernels.for_rows(fmt, 0)
+
+
+def test_row_ranges_leave_no_gap():
+    for fmt in formats.FORMATS.values():
+        ranges = kernels.row_ranges(fmt)
+        assert ranges[0][1] == 1 and ranges[-1][2] is None
+        for (_, _, last), (_, first, _) in itertools.pairwise(ranges):
+            assert first == last + 1
+
+
+# A tile of x is `m_tile` rows: the weights are read once for each, not once for each row.
+@TYPES
+@pytest.mark.parametrize("operation", ["qmv_batch", "qmm"])
+def test_weights_are_decoded_once_a_tile(type_name, operation):
+    fmt = formats.get(type_name)
+    blocks = cases.weight(type_name, 64, 256)[0]
+    tile = kernels.launch(fmt, operation).m_tile
+
+    def bytes_read(rows: int) -> int:
+        x = cases.activations("zero-mean", (rows, 256), "float32")
+        with metal.checked() as report:
+            kernels.run_linear(fmt, x, blocks, operation=operation)
+        return report.bytes_read["weight"]
+
+    one = bytes_read(1)
+    assert one >= blocks.nbytes
+    assert bytes_read(tile) == one
+    assert bytes_read(tile + 1) == 2 * one
+
+
+@TYPES
+def test_wrong_columns_are_refused(type_name):
+    blocks = cases.weight(type_name, 5, 256)[0]
+    with pytest.raises(ValueError, match="expected 256 columns, .* found 512"):
+        kernels.run_linear(formats.get(type_name), mx.zeros((1, 512)), blocks)

@@ -1,0 +1,2 @@
+// For the kernels of a linear without bias.
+#define GGUF_BIAS gguf::NoBias()

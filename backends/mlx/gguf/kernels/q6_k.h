@@ -1,0 +1,135 @@
+// Q6_K: super-blocks of 256 weights in 210 bytes (layout: ggml's block_q6_K).
+//
+//   bytes 0-127    low 4 bits   weight = d scale[s] (q - 32), sub-blocks of 16
+//   bytes 128-191  high 2 bits
+//   bytes 192-207  16 scales, int8
+//   bytes 208-209  half d
+//
+// Each half h of 128 weights is four runs of 32: weight 128 h + 32 run + i has its low
+// bits in byte 64 h + 32 (run & 1) + i, low nibble for runs 0 and 1, high for 2 and 3,
+// and its high bits at bit 2 run of byte 128 + 32 h + i. Blocks are 2-byte aligned.
+#pragma once
+#include "common.h"
+
+namespace gguf {
+
+struct Q6_K {
+    struct Block {
+        uchar low[128];
+        uchar high[64];
+        int8_t scales[16];
+        half d;
+    };
+    enum : uint { WEIGHTS = 256, BYTES = sizeof(Block) };
+    typedef ushort Word;  // the widest load that the alignment of the blocks allows
+
+    // Weights COUNT i .. COUNT i + COUNT - 1 of a block; COUNT is 8 or 16.
+    template <uint COUNT> static void decode(device const uchar* block, uint i, thread float* w) {
+        device const Block* b = (device const Block*)block;
+        const uint k = i * COUNT, h = k / 128, run = k / 32 % 4;
+        const float d = (float)b->d * (float)b->scales[k / 16];
+        device const uchar* low = b->low + 64 * h + 32 * (run & 1) + k % 32;
+        device const uchar* high = b->high + 32 * h + k % 32;
+        const uint low_shift = run / 2 * 4, high_shift = run * 2;
+        GGUF_UNROLL for (uint n = 0; n < COUNT; ++n) {
+            const uint q = (low[n] >> low_shift & 15) | (high[n] >> high_shift & 3) << 4;
+            w[n] = d * (float)((int)q - 32);
+        }
+    }
+
+    // The mat-vec of one lane. Eight lanes share a super-block; lane (h, j) owns the
+    // positions 8 j .. 8 j + 7 of all four runs of half h: 32 weights with 4 scales.
+    //
+    // No conversions: ones are OR-ed outside each field and the fields AND-ed together,
+    // which leaves halves of exponent 15, 1.9375 + q / 1024 for runs 0 and 1 and
+    // 1 + (15 + 16 q) / 1024 for runs 2 and 3. A half is a free operand of a float FMA;
+    // its offset, taken at q = 32, leaves with the sum of x that starts the chain.
+    template <uint ROWS> struct MatVec {
+        enum : uint { LANES = 8 };
+
+        uint h, j;
+        uint low, high, scales;  // of the lane's bytes in a block, in words
+        uint shift;
+
+        MatVec(uint lane, bool) {
+            h = lane / 4;
+            j = lane % 4;
+            low = 32 * h + 4 * j;
+            high = 64 + 16 * h + 4 * j;
+            scales = 96 + 4 * h;
+            shift = j / 2 * 8;
+        }
+
+        // Eight bytes as four words: words[2 i] holds bytes 4 i and 4 i + 2 in the low
+        // bytes of its halves, words[2 i + 1] bytes 4 i + 1 and 4 i + 3.
+        static void load8_bytes(device const Word* p, thread uint* words) {
+            words[0] = as_type<uint>(ushort2(p[0], p[1]));
+            words[1] = words[0] >> 8;
+            words[2] = as_type<uint>(ushort2(p[2], p[3]));
+            words[3] = words[2] >> 8;
+        }
+
+        uint first_weight() const { return 128 * h + 8 * j; }
+
+        // Adds the lane's part of one block of ROWS rows to `sum`, in units of 1 / 64. `x`:
+        // activations from the lane's first weight on. The block lies `at` words from the
+        // start of each row.
+        template <typename InT> void step(device const InT* x,
+                                          device const Word* const thread* rows, uint at,
+                                          thread float* sum) const {
+            typename Activation<InT>::Staged v[4][8];
+            float start[4];
+            GGUF_UNROLL for (uint run = 0; run < 4; ++run) {
+                load8(x + 32 * run, v[run]);
+                float total = (float)v[run][0];
+                GGUF_UNROLL for (uint i = 1; i < 8; ++i) total += (float)v[run][i];
+                start[run] = total * (run < 2 ? -1.96875f : -1.5146484375f);
+            }
+            GGUF_UNROLL for (uint r = 0; r < ROWS; ++r) {
+                uint low01[4], low23[4], pairs[4];
+                load8_bytes(rows[r] + (at + low), low01);
+                load8_bytes(rows[r] + (at + low + 16), low23);
+                load8_bytes(rows[r] + (at + high), pairs);
+                float s[4] = {start[0], start[1], start[2], start[3]};
+                GGUF_UNROLL for (uint w = 0; w < 4; ++w) {
+                    const uint a = low01[w], c = low23[w], bits = pairs[w] & 0x00FF00FFu;
+                    const uint h4 = bits << 4, h2 = bits << 2;
+                    const half2 q[4] = {
+                        as_type<half2>((a | 0xFFF0FFF0u) & (h4 | 0x3FCF3FCFu)),
+                        as_type<half2>((c | 0xFFF0FFF0u) & (h2 | 0x3FCF3FCFu)),
+                        as_type<half2>((a | 0xFF0FFF0Fu) & (h4 | 0x3CFF3CFFu)),
+                        as_type<half2>((c | 0xFF0FFF0Fu) & (h2 | 0x3CFF3CFFu)),
+                    };
+                    const uint first = w / 2 * 4 + w % 2;  // the position of the word's low half
+                    GGUF_UNROLL for (uint run = 0; run < 4; ++run) {
+                        s[run] = fma((float)v[run][first], (float)q[run].x, s[run]);
+                        s[run] = fma((float)v[run][first + 2], (float)q[run].y, s[run]);
+                    }
+                }
+                sum[r] = combine(rows[r], at, s, sum[r]);
+            }
+        }
+
+        // Applies the four scales of the lane's runs. A scale byte with its sign bit
+        // flipped is the mantissa of the half 1152 + scale.
+        float combine(device const Word* row, uint at, thread const float* s, float sum) const {
+            device const Word* t = row + (at + scales);
+            const uint w01 = as_type<uint>(ushort2(t[0], t[1])) >> shift & 0x00FF00FFu;
+            const uint w23 = as_type<uint>(ushort2(t[2], t[3])) >> shift & 0x00FF00FFu;
+            const half2 s01 = as_type<half2>(w01 ^ 0x64806480u);
+            const half2 s23 = as_type<half2>(w23 ^ 0x64806480u);
+            const float fine =
+                fma((float)s01.x - 1152.0f, s[0], ((float)s01.y - 1152.0f) * s[1]);
+            const float coarse =
+                fma((float)s23.x - 1152.0f, s[2], ((float)s23.y - 1152.0f) * s[3]);
+            const float d = (float)as_type<half>(row[at + 104]);
+            return fma(d, fma(fine, 16.0f, coarse), sum);
+        }
+
+        static float finish(float sum) { return sum * 64.0f; }
+    };
+};
+
+}  // namespace gguf
+
+typedef gguf::Q6_K Format;

@@ -1,0 +1,51 @@
+// Linear, mat-vec: one row of x times every row of weights. Decode.
+//
+// A simdgroup computes ROWS outputs, so that one load, one widening and one sum of x
+// serve ROWS rows of weights. LANES lanes share a (super-)block: the simdgroup walks
+// 32 / LANES blocks of each row at a time.
+#pragma once
+#include "common.h"
+
+namespace gguf {
+
+template <typename F, uint ROWS, uint SIMDGROUPS, typename InT, typename OutT, typename Bias>
+inline void qmv(device const InT* x, device const uchar* weight, Bias bias, device OutT* out,
+                uint n_rows, uint row_bytes, uint3 group, uint simdgroup, uint lane) {
+    typedef typename F::template MatVec<ROWS> MatVec;
+    constexpr uint LANES = MatVec::LANES;
+    const uint row0 = (group.x * SIMDGROUPS + simdgroup) * ROWS;
+    if (row0 >= n_rows) return;
+
+    const MatVec mat_vec(lane % LANES, group.y > 0x7FFFFFFFu);
+    const uint blocks = row_bytes / F::BYTES;
+    device const InT* x_lane =
+        x + (ulong)group.y * (blocks * F::WEIGHTS) + lane / LANES * F::WEIGHTS +
+        mat_vec.first_weight();
+
+    // Fixed 64-bit addresses of the rows and one running 32-bit offset in words: no 64-bit
+    // addition and, for most loads, no addition at all in the loop for a row.
+    typedef typename F::Word Word;
+    constexpr uint BLOCK_WORDS = F::BYTES / (uint)sizeof(Word);
+    device const Word* rows[ROWS];
+    float sum[ROWS];
+    GGUF_UNROLL for (uint r = 0; r < ROWS; ++r) {
+        // Rows past the last are computed from the last one and not stored.
+        rows[r] = (device const Word*)(weight + (ulong)min(row0 + r, n_rows - 1) * row_bytes);
+        sum[r] = 0.0f;
+    }
+
+    uint at = lane / LANES * BLOCK_WORDS;
+    for (uint b = lane / LANES; b < blocks; b += 32 / LANES) {
+        mat_vec.step(x_lane, rows, at, sum);
+        x_lane += 32 / LANES * F::WEIGHTS;
+        at += 32 / LANES * BLOCK_WORDS;
+    }
+
+    GGUF_UNROLL for (uint r = 0; r < ROWS; ++r) {
+        const float total = MatVec::finish(simd_sum(sum[r]));
+        if (lane == 0 && row0 + r < n_rows)
+            out[(ulong)group.y * n_rows + row0 + r] = (OutT)(total + (float)bias[row0 + r]);
+    }
+}
+
+}  // namespace gguf
