@@ -1,0 +1,18 @@
+"""The functions that execute MLX nodes, by family; `FUNCTIONS` has them by the node's name."""
+
+from backends.mlx.runner.nodes import (  # noqa: F401  (importing a family registers it)
+    arithmetic,
+    control,
+    convolution,
+    creation,
+    indexing,
+    integers,
+    kernels,
+    layers,
+    quantized,
+    reductions,
+    shapes,
+)
+from backends.mlx.runner.nodes.registry import FUNCTIONS
+
+__all__ = ["FUNCTIONS"]

@@ -1,0 +1,52 @@
+"""Nodes that compute 32-bit ints on the host: sizes, grid sizes, offsets.
+
+Division and modulo are Python's: the quotient is floored, the remainder has the divisor's sign.
+"""
+
+from __future__ import annotations
+
+from backends.mlx.runner.errors import ProgramError
+from backends.mlx.runner.nodes.registry import axis_of, node
+
+
+@node("AddIntNode")
+def add_int(run, n):
+    run.set_int(n.out, run.integer(n.a) + run.integer(n.b))
+
+
+@node("SubtractIntNode")
+def subtract_int(run, n):
+    run.set_int(n.out, run.integer(n.a) - run.integer(n.b))
+
+
+@node("MultiplyIntNode")
+def multiply_int(run, n):
+    run.set_int(n.out, run.integer(n.a) * run.integer(n.b))
+
+
+@node("FloorDivideIntNode")
+def floor_divide_int(run, n):
+    run.set_int(n.out, run.integer(n.a) // _divisor(run, n))
+
+
+@node("ModIntNode")
+def mod_int(run, n):
+    run.set_int(n.out, run.integer(n.a) % _divisor(run, n))
+
+
+def _divisor(run, n) -> int:
+    divisor = run.integer(n.b)
+    if divisor == 0:
+        raise ProgramError("divisor", "not 0", 0)
+    return divisor
+
+
+@node("SymSizeNode")
+def sym_size(run, n):
+    shape = run.tensor(n.a).shape
+    run.set_int(n.out, shape[axis_of(n.dim, len(shape))])
+
+
+@node("ItemIntNode")
+def item_int(run, n):
+    run.set_int(n.out, int(run.tensor(n.x).item()))
