@@ -1,6 +1,6 @@
 // 8x8 matrices of a simdgroup, element by element.
 #pragma once
-#include "common.h"
+#include "operand.h"
 
 namespace gguf {
 
@@ -15,10 +15,12 @@ struct Fragment {
     }
 };
 
-inline void set(thread simdgroup_float8x8& m, float first, float second) {
+template <typename T> inline void set(thread simdgroup_matrix<T, 8, 8>& m, T first, T second) {
     m.thread_elements()[0] = first;
     m.thread_elements()[1] = second;
 }
+
+inline simdgroup_float8x8 zeros() { return make_filled_simdgroup_matrix<float, 8>(0.0f); }
 
 // Stores a tile of products: row n of `tile` is output n, column m is row m of x.
 template <typename OutT, typename Bias>

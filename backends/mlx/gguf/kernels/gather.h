@@ -15,7 +15,7 @@ inline void gather(device const uchar* weight, Indices indices, device OutT* out
     const long row = (long)indices[at.y];
     float w[16];
     if (row >= 0 && row < (long)n_rows) {
-        F::template decode<16>(weight + (ulong)row * row_bytes + k / F::WEIGHTS * F::BYTES,
+        F::decode16(weight + (ulong)row * row_bytes + k / F::WEIGHTS * F::BYTES,
                                k % F::WEIGHTS / 16, w);
     } else {
         GGUF_UNROLL for (uint i = 0; i < 16; ++i) w[i] = 0.0f;

@@ -10,8 +10,10 @@ from backends.mlx.gguf import formats
 from backends.mlx.gguf.kernels import cases
 from tools import metal
 
-PRODUCT = itertools.product(
-    formats.FORMATS, cases.OUTPUTS, cases.SUPER_BLOCKS, cases.ROWS, cases.DTYPES
+PRODUCT = tuple(
+    itertools.product(
+        formats.FORMATS, cases.OUTPUTS, cases.SUPER_BLOCKS, cases.ROWS, cases.DTYPES
+    )
 )
 
 

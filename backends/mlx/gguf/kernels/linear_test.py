@@ -26,7 +26,7 @@ TYPES = pytest.mark.parametrize("type_name", formats.FORMATS)
 LINEAR = pytest.mark.parametrize("operation", kernels.LINEAR)
 
 
-@pytest.mark.parametrize("case", AllPairs(PARAMETERS), ids=lambda c: "-".join(map(str, c)))
+@pytest.mark.parametrize("case", list(AllPairs(PARAMETERS)), ids=lambda c: "-".join(map(str, c)))
 def test_pairs_of_parameters(case):
     with metal.checked():
         cases.check_linear(*case)

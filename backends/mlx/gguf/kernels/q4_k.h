@@ -8,7 +8,7 @@
 //   bytes 16-143 nibbles: byte 16 + 32 j + i holds weight 64 j + i (low nibble,
 //                sub-block 2 j) and weight 64 j + 32 + i (high, sub-block 2 j + 1)
 #pragma once
-#include "common.h"
+#include "operand.h"
 
 namespace gguf {
 
@@ -22,24 +22,66 @@ struct Q4_K {
     enum : uint { WEIGHTS = 256, BYTES = sizeof(Block) };
     typedef uint4 Word;  // the widest load that the alignment of the blocks allows
 
-    // Weights COUNT i .. COUNT i + COUNT - 1 of a block; COUNT is 8 or 16.
-    template <uint COUNT> static void decode(device const uchar* block, uint i, thread float* w) {
-        device const Block* b = (device const Block*)block;
-        const uint s = i * COUNT / 32;
-        uint scale, minimum;
-        if (s < 4) {
-            scale = b->scales[s] & 63;
-            minimum = b->scales[s + 4] & 63;
-        } else {
-            scale = (b->scales[s + 4] & 15) | (b->scales[s - 4] >> 6 << 4);
-            minimum = (b->scales[s + 4] >> 4) | (b->scales[s] >> 6 << 4);
+    // The factors of a block: d and dmin, and the eight scales and minima as bytes, four in
+    // a word.
+    struct Factors {
+        float d, dmin;
+        uint2 scales, minima;
+
+        void load(uint4 head) {
+            d = (float)as_type<half2>(head.x).x;
+            dmin = (float)as_type<half2>(head.x).y;
+            scales.x = head.y & 0x3F3F3F3Fu;
+            minima.x = head.z & 0x3F3F3F3Fu;
+            scales.y = (head.w & 0x0F0F0F0Fu) | (head.y >> 2 & 0x30303030u);
+            minima.y = (head.w >> 4 & 0x0F0F0F0Fu) | (head.z >> 2 & 0x30303030u);
         }
-        const float d = (float)b->d * (float)scale;
-        const float m = -(float)b->dmin * (float)minimum;
-        device const uchar* q = b->quants + s / 2 * 32 + i * COUNT % 32;
-        const uint shift = s % 2 * 4;
-        GGUF_UNROLL for (uint k = 0; k < COUNT; ++k) w[k] = fma(d, (float)(q[k] >> shift & 15), m);
+        float scale(uint i) const { return d * byte(scales, i); }
+        float minimum(uint i) const { return -dmin * byte(minima, i); }
+
+        static float byte(uint2 bytes, uint i) {
+            return (float)((i < 4 ? bytes.x : bytes.y) >> i % 4 * 8 & 0xFF);
+        }
+    };
+
+    // Weights 16 i .. 16 i + 15 of a block.
+    static void decode16(device const uchar* block, uint i, thread float* w) {
+        Factors factors;
+        factors.load(*(device const uint4*)block);
+        const float scale = factors.scale(i / 2), minimum = factors.minimum(i / 2);
+        device const uchar* q = block + 16 + i / 4 * 32 + i % 2 * 16;
+        const uint shift = i / 2 % 2 * 4;
+        GGUF_UNROLL for (uint k = 0; k < 16; ++k)
+            w[k] = fma(scale, (float)(q[k] >> shift & 15), minimum);
     }
+
+    // Eight groups of a row, as the left operands of matrix products.
+    struct Matrix {
+        enum : uint { GROUP = 32, BITS = 4 };
+
+        device const uchar* quants_from;
+        Factors factors;
+
+        void load(device const uchar* row, uint group) {
+            device const uchar* block = row + group / 8 * BYTES;
+            quants_from = block + 16;
+            factors.load(*(device const uint4*)block);
+        }
+        float scale(uint i) const { return factors.scale(i); }
+        // What each weight of group i has besides scale times its operand 16 + q.
+        float offset(uint i) const { return fma(-16.0f, scale(i), factors.minimum(i)); }
+        // Weights 8 t .. 8 t + 7 of group i: q[e] is the pair of weights e and e + 4.
+        template <typename X> void quants(uint i, uint t, thread typename X::Pair* q) const {
+            const uint2 w = *(device const uint2*)(quants_from + i / 2 * 32 + 8 * t);
+            const ushort2 a = as_type<ushort2>(w.x), b = as_type<ushort2>(w.y);
+            const uint even = as_type<uint>(ushort2(a.x, b.x)) >> i % 2 * 4;
+            const uint odd = as_type<uint>(ushort2(a.y, b.y)) >> i % 2 * 4;
+            q[0] = X::template pair<BITS>(even & 0x000F000Fu);
+            q[1] = X::template pair<BITS>(even >> 8 & 0x000F000Fu);
+            q[2] = X::template pair<BITS>(odd & 0x000F000Fu);
+            q[3] = X::template pair<BITS>(odd >> 8 & 0x000F000Fu);
+        }
+    };
 
     // The mat-vec of one lane. Four lanes share a super-block; lane j owns quant
     // bytes 32 j .. 32 j + 31, that is sub-blocks 2 j and 2 j + 1, so that two scales

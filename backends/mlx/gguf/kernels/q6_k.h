@@ -9,7 +9,7 @@
 // bits in byte 64 h + 32 (run & 1) + i, low nibble for runs 0 and 1, high for 2 and 3,
 // and its high bits at bit 2 run of byte 128 + 32 h + i. Blocks are 2-byte aligned.
 #pragma once
-#include "common.h"
+#include "operand.h"
 
 namespace gguf {
 
@@ -23,19 +23,51 @@ struct Q6_K {
     enum : uint { WEIGHTS = 256, BYTES = sizeof(Block) };
     typedef ushort Word;  // the widest load that the alignment of the blocks allows
 
-    // Weights COUNT i .. COUNT i + COUNT - 1 of a block; COUNT is 8 or 16.
-    template <uint COUNT> static void decode(device const uchar* block, uint i, thread float* w) {
+    // Weights 16 i .. 16 i + 15 of a block.
+    static void decode16(device const uchar* block, uint i, thread float* w) {
         device const Block* b = (device const Block*)block;
-        const uint k = i * COUNT, h = k / 128, run = k / 32 % 4;
-        const float d = (float)b->d * (float)b->scales[k / 16];
-        device const uchar* low = b->low + 64 * h + 32 * (run & 1) + k % 32;
-        device const uchar* high = b->high + 32 * h + k % 32;
+        const uint h = i / 8, run = i / 2 % 4, k = i % 2 * 16;
+        const float d = (float)b->d * (float)b->scales[i];
+        device const uchar* low = b->low + 64 * h + 32 * (run & 1) + k;
+        device const uchar* high = b->high + 32 * h + k;
         const uint low_shift = run / 2 * 4, high_shift = run * 2;
-        GGUF_UNROLL for (uint n = 0; n < COUNT; ++n) {
+        GGUF_UNROLL for (uint n = 0; n < 16; ++n) {
             const uint q = (low[n] >> low_shift & 15) | (high[n] >> high_shift & 3) << 4;
             w[n] = d * (float)((int)q - 32);
         }
     }
+
+    // Eight groups of a row, half a block, as the left operands of matrix products.
+    struct Matrix {
+        enum : uint { GROUP = 16, BITS = 6 };
+
+        device const Word* low;
+        device const Word* high;
+        device const int8_t* scales;
+        float d;
+
+        void load(device const uchar* row, uint group) {
+            device const uchar* block = row + group / 16 * BYTES;
+            const uint h = group / 8 % 2;
+            low = (device const Word*)(block + 64 * h);
+            high = (device const Word*)(block + 128 + 32 * h);
+            scales = (device const int8_t*)(block + 192 + 8 * h);
+            d = (float)*(device const half*)(block + 208);
+        }
+        float scale(uint i) const { return d * (float)scales[i]; }
+        // What each weight of group i has besides scale times its operand 64 + q.
+        float offset(uint i) const { return -96.0f * scale(i); }
+        // Weights 4 t .. 4 t + 3 of group i: q[e] is the pair of weights e and e + 2.
+        template <typename X> void quants(uint i, uint t, thread typename X::Pair* q) const {
+            const uint run = i / 2, k = i % 2 * 8 + 2 * t;  // k: in words
+            device const Word* l = low + (run & 1) * 16 + k;
+            device const Word* h = high + k;
+            const uint a = as_type<uint>(ushort2(l[0], l[1])) >> run / 2 * 4;
+            const uint b = as_type<uint>(ushort2(h[0], h[1])) >> run * 2;
+            q[0] = X::template pair<BITS>((a & 0x000F000Fu) | (b & 0x00030003u) << 4);
+            q[1] = X::template pair<BITS>((a >> 8 & 0x000F000Fu) | (b >> 4 & 0x00300030u));
+        }
+    };
 
     // The mat-vec of one lane. Eight lanes share a super-block; lane (h, j) owns the
     // positions 8 j .. 8 j + 7 of all four runs of half h: 32 weights with 4 scales.

@@ -1,13 +1,15 @@
 // Linear, small batches: 2 to about 16 rows of x, 8 of them to a tile.
 //
-// A threadgroup computes 8 TILES outputs for 8 rows of x. Its simdgroups deal the runs
-// of 32 weights out among themselves, and add their partial sums in threadgroup memory.
-// Every weight is decoded once for the 8 rows, in registers, as an element of the left
-// matrix of a product of 8x8 simdgroup matrices:
+// A threadgroup computes 8 TILES outputs for 8 rows of x. Its simdgroups deal the groups
+// of weights out among themselves, eight at a time, and add their partial sums in
+// threadgroup memory. Every weight is decoded once for the 8 rows, in registers, as an
+// element of the left one of two 8x8 simdgroup matrices (design: our own study, after
+// llama.cpp's mul_mv_mma).
 //
-//   lane (row, column) decodes weights 4 column .. 4 column + 7 of a run, of weight row
-//   `row`, and element k of matrix e stands for weight 4 k + e of the run; so the right
-//   matrix needs x[4 k + e], four neighbours for the four matrices of a run.
+// A group of weights shares a scale and has 8 E weights, which take E products of
+// matrices. Element k of product e stands for weight E k + e of the group. So a lane, with
+// columns c and c + 1 of the left matrices, decodes the neighbours E c .. E c + 2 E - 1 of
+// its row, and reads the neighbours x[E r] .. x[E r + E - 1] for the right ones.
 #pragma once
 #include "fragment.h"
 
@@ -17,36 +19,55 @@ template <typename F, uint TILES, uint SIMDGROUPS, typename InT, typename OutT, 
 inline void qmv_batch(device const InT* x, device const uchar* weight, Bias bias,
                       device OutT* out, threadgroup float* partial, uint n_rows,
                       uint row_bytes, uint m_rows, uint3 group, uint simdgroup, uint lane) {
-    constexpr uint RUNS = F::WEIGHTS / 32;
+    typedef typename F::Matrix Matrix;
+    typedef Operand<InT> X;
+    constexpr uint GROUP = Matrix::GROUP, E = GROUP / 8;
     const uint n0 = group.x * (8 * TILES), m0 = group.y * 8;
-    const uint runs = row_bytes / F::BYTES * RUNS;
-    const uint columns = runs * 32;
+    const uint columns = row_bytes / F::BYTES * F::WEIGHTS, groups = columns / GROUP;
     const Fragment at(lane);
 
     // Rows past the last, of weights and of x, repeat the last one and are not stored.
-    device const uchar* weights = weight + (ulong)n0 * row_bytes;
-    uint offset[TILES];
+    device const uchar* rows[TILES];
     GGUF_UNROLL for (uint t = 0; t < TILES; ++t)
-        offset[t] = min(8 * t + at.row, n_rows - 1 - n0) * row_bytes;
+        rows[t] = weight + (ulong)min(n0 + 8 * t + at.row, n_rows - 1) * row_bytes;
     device const InT* x0 = x + (ulong)min(m0 + at.column, m_rows - 1) * columns;
     device const InT* x1 = x + (ulong)min(m0 + at.column + 1, m_rows - 1) * columns;
 
     simdgroup_float8x8 sum[TILES];
-    GGUF_UNROLL for (uint t = 0; t < TILES; ++t)
-        sum[t] = make_filled_simdgroup_matrix<float, 8>(0.0f);
-    for (uint run = simdgroup; run < runs; run += SIMDGROUPS) {
-        float v0[4], v1[4];
-        load4(x0 + run * 32 + 4 * at.row, v0);
-        load4(x1 + run * 32 + 4 * at.row, v1);
+    GGUF_UNROLL for (uint t = 0; t < TILES; ++t) sum[t] = zeros();
+    for (uint g = simdgroup * 8; g < groups; g += SIMDGROUPS * 8) {
+        Matrix left[TILES];
+        GGUF_UNROLL for (uint t = 0; t < TILES; ++t) left[t].load(rows[t], g);
+
+        // What is the same for all weights of a group, times the sum of its activations:
+        // one product for eight groups, with element k standing for group g + k.
+        simdgroup_float8x8 x_sums;
+        set(x_sums, sum_of<GROUP>(x0 + (g + at.row) * GROUP),
+            sum_of<GROUP>(x1 + (g + at.row) * GROUP));
         GGUF_UNROLL for (uint t = 0; t < TILES; ++t) {
-            float w[8];
-            F::template decode<8>(weights + offset[t] + run / RUNS * F::BYTES,
-                                  run % RUNS * 4 + at.column / 2, w);
-            GGUF_UNROLL for (uint e = 0; e < 4; ++e) {
-                simdgroup_float8x8 left, right;
-                set(left, w[e], w[4 + e]);
-                set(right, v0[e], v1[e]);
-                simdgroup_multiply_accumulate(sum[t], left, right, sum[t]);
+            simdgroup_float8x8 offsets;
+            set(offsets, left[t].offset(at.column), left[t].offset(at.column + 1));
+            simdgroup_multiply_accumulate(sum[t], offsets, x_sums, sum[t]);
+        }
+
+        GGUF_UNROLL for (uint i = 0; i < 8; ++i) {
+            InT v0[E], v1[E];
+            load<E>(x0 + (g + i) * GROUP + E * at.row, v0);
+            load<E>(x1 + (g + i) * GROUP + E * at.row, v1);
+            GGUF_UNROLL for (uint t = 0; t < TILES; ++t) {
+                typename X::Pair q[E];
+                left[t].template quants<X>(i, at.column / 2, q);
+                simdgroup_float8x8 product = zeros();
+                GGUF_UNROLL for (uint e = 0; e < E; ++e) {
+                    simdgroup_matrix<InT, 8, 8> a, b;
+                    set(a, X::first(q[e]), X::second(q[e]));
+                    set(b, v0[e], v1[e]);
+                    simdgroup_multiply_accumulate(product, a, b, product);
+                }
+                const float scale = left[t].scale(i);
+                GGUF_UNROLL for (uint e = 0; e < 2; ++e)
+                    sum[t].thread_elements()[e] = fma(scale, product.thread_elements()[e],
+                                                      sum[t].thread_elements()[e]);
             }
         }
     }

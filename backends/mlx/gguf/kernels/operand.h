@@ -1,0 +1,81 @@
+// Operands of 8x8 matrix products, in the type of x: half, bfloat or float.
+//
+// Activations are never narrowed, and quants are small integers, which each of the types
+// holds exactly: with sums in float the products are exact too. An integer q below 2^BITS
+// becomes the number 2^BITS + q by placing its bits in the mantissa, no conversion; the
+// 2^BITS leaves with the sum of x, as the minima do.
+#pragma once
+#include "common.h"
+
+namespace gguf {
+
+template <typename T> struct Operand;
+
+template <> struct Operand<half> {
+    typedef half2 Pair;
+
+    // The two integers in the halves of `q`, as numbers 2^BITS + q.
+    template <uint BITS> static Pair pair(uint q) {
+        return as_type<half2>(q << (10 - BITS) | (15 + BITS) << 10 | (15 + BITS) << 26);
+    }
+    static half first(Pair p) { return p.x; }
+    static half second(Pair p) { return p.y; }
+
+    static void load4(device const half* p, thread half* v) {
+        const half4 t = half4(*(device const packed_half4*)p);
+        GGUF_UNROLL for (uint i = 0; i < 4; ++i) v[i] = t[i];
+    }
+};
+
+template <> struct Operand<bfloat> {
+    typedef ushort2 Pair;
+
+    template <uint BITS> static Pair pair(uint q) {
+        return as_type<ushort2>(q << (7 - BITS) | (127 + BITS) << 7 | (127 + BITS) << 23);
+    }
+    static bfloat first(Pair p) { return as_type<bfloat>(p.x); }
+    static bfloat second(Pair p) { return as_type<bfloat>(p.y); }
+
+    static void load4(device const bfloat* p, thread bfloat* v) {
+        const ushort4 t = ushort4(*(device const packed_ushort4*)p);
+        GGUF_UNROLL for (uint i = 0; i < 4; ++i) v[i] = as_type<bfloat>((ushort)t[i]);
+    }
+};
+
+template <> struct Operand<float> {
+    typedef float2 Pair;
+
+    template <uint BITS> static Pair pair(uint q) {
+        const half2 p = Operand<half>::pair<BITS>(q);
+        return float2((float)p.x, (float)p.y);
+    }
+    static float first(Pair p) { return p.x; }
+    static float second(Pair p) { return p.y; }
+
+    static void load4(device const float* p, thread float* v) {
+        const float4 t = float4(*(device const packed_float4*)p);
+        GGUF_UNROLL for (uint i = 0; i < 4; ++i) v[i] = t[i];
+    }
+};
+
+// COUNT activations: 2, or a multiple of 4.
+template <uint COUNT, typename T> inline void load(device const T* p, thread T* v) {
+    if (COUNT % 4 == 0) {
+        GGUF_UNROLL for (uint i = 0; i < COUNT / 4; ++i) Operand<T>::load4(p + 4 * i, v + 4 * i);
+    } else {
+        GGUF_UNROLL for (uint i = 0; i < COUNT; ++i) v[i] = p[i];
+    }
+}
+
+// The sum of COUNT activations.
+template <uint COUNT, typename T> inline float sum_of(device const T* p) {
+    float total = 0.0f;
+    GGUF_UNROLL for (uint i = 0; i < COUNT; i += 4) {
+        float v[4];
+        load4(p + i, v);
+        total += (v[0] + v[1]) + (v[2] + v[3]);
+    }
+    return total;
+}
+
+}  // namespace gguf
