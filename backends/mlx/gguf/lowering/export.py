@@ -1,0 +1,104 @@
+"""From an `nn.Module` with GGUF weights to a `.pte` for ExecuTorch's MLX backend."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from executorch.backends.mlx.partitioner import MLXPartitioner
+from executorch.exir import EdgeProgramManager, to_edge_transform_and_lower
+from torch.export import ExportedProgram
+
+from backends.mlx.gguf import formats
+from backends.mlx.gguf.lowering import handlers, weights
+from backends.mlx.gguf.lowering.mode import AffineDtype, Mode, use_mode
+
+
+class LoweringError(ValueError):
+    """A program whose GGUF weights the MLX backend did not take."""
+
+
+def export_module(
+    module: torch.nn.Module,
+    example_inputs: tuple[Any, ...],
+    path: str | os.PathLike | None = None,
+    *,
+    mode: Mode | str | None = None,
+    affine_dtype: AffineDtype | str | None = None,
+    example_kwargs: Mapping[str, Any] | None = None,
+    dynamic_shapes: Any = None,
+    strict: bool = True,
+) -> bytes | Path:
+    """Exports `module` and lowers it to MLX.
+
+    Args:
+        module: its GGUF weights are `GGUFTensor`s, or `mlx_gguf::dequantize` of a buffer.
+        example_inputs, example_kwargs, dynamic_shapes, strict: as for `torch.export.export`.
+        path: where to write the `.pte`. It is written beside and then renamed: after an error
+            there is no file, or the one that was there before.
+        mode, affine_dtype: see `mode.use_mode`.
+
+    Returns:
+        The bytes of the `.pte`, or `path` if that is given.
+
+    Raises:
+        LoweringError: a GGUF weight was not taken by the MLX delegate.
+    """
+    handlers.register()
+    with use_mode(mode, affine_dtype=affine_dtype), torch.no_grad():
+        exported = torch.export.export(
+            module,
+            example_inputs,
+            dict(example_kwargs or {}),
+            dynamic_shapes=dynamic_shapes,
+            strict=strict,
+        )
+        split_shared_weights(exported)
+        edge = to_edge_transform_and_lower(exported, partitioner=[MLXPartitioner()])
+        check_delegated(edge)
+        program = edge.to_executorch()
+    if path is None:
+        return program.buffer
+    path = Path(path)
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    try:
+        with partial.open("wb") as file:
+            program.write_to_file(file)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+    return path
+
+
+def split_shared_weights(program: ExportedProgram) -> None:
+    """Gives each user of a dequantize node a dequantize node of its own, in place.
+
+    The handlers take a shared node where its users go to one delegate. Where an operator that MLX
+    has not lies between them, each delegate needs its own; the blocks are stored once all the same.
+    """
+    graph = program.graph
+    for node in list(graph.nodes):
+        if weights.is_dequantize(node):
+            for user in list(node.users)[1:]:
+                with graph.inserting_before(user):
+                    user.replace_input_with(node, graph.node_copy(node))
+    program.graph_module.recompile()
+
+
+def check_delegated(edge: EdgeProgramManager) -> None:
+    """Raises LoweringError if a method still decodes GGUF blocks outside a delegate."""
+    left = [
+        f"{method}: {weights.tensor_name(program, node.args[0])} ({node.args[1]})"
+        for method in sorted(edge.methods)
+        for program in [edge.exported_program(method)]
+        for node in program.graph.nodes
+        if weights.is_dequantize(node)
+    ]
+    if left:
+        raise LoweringError(
+            f"expected GGUF weights of type {', '.join(formats.FORMATS)} in linears and embeddings "
+            f"that MLX takes, found {', '.join(left)}"
+        )

@@ -1,0 +1,148 @@
+"""Helpers of the lowering tests: real blocks, modules that hold them, and the accuracy rule."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Sequence
+from functools import cached_property
+from unittest import mock
+
+import mlx.core as mx
+import numpy as np
+import torch
+from torch import nn
+
+from backends.mlx.gguf import formats
+from backends.mlx.gguf.formats import sample
+from backends.mlx.gguf.lowering import GGUFTensor
+from backends.mlx.runner import Program, Runner
+from tools import metal
+
+DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+
+
+def quantize(ggml_type: str, rows: int, columns: int, seed: int = 0) -> torch.Tensor:
+    """Blocks, uint8 (rows, bytes per row), of weights like trained ones."""
+    return torch.from_numpy(sample.blocks(formats.get(ggml_type), rows, columns, seed))
+
+
+def mergeable_q6_k(rows: int, columns: int) -> torch.Tensor:
+    """Q6_K blocks in which sub-blocks agree two by two, as MLX's groups of 32 need."""
+    blocks = quantize("Q6_K", rows, columns)
+    scales = blocks.reshape(-1, 210)[:, 192:208]
+    scales[:, 1::2] = scales[:, 0::2]
+    return blocks
+
+
+def linear(
+    blocks: torch.Tensor,
+    ggml_type: str,
+    dtype: torch.dtype,
+    bias: torch.Tensor | None = None,
+) -> nn.Linear:
+    """An `nn.Linear` of `blocks`; `bias` is (rows,) or None."""
+    weight = GGUFTensor.from_blocks(blocks, ggml_type, dtype)
+    module = nn.Linear(weight.shape[1], weight.shape[0], bias=False, device="meta")
+    module.weight = nn.Parameter(weight, requires_grad=False)
+    if bias is not None:
+        module.bias = nn.Parameter(bias, requires_grad=False)
+    return module.eval()
+
+
+def embedding(blocks: torch.Tensor, ggml_type: str, dtype: torch.dtype) -> nn.Embedding:
+    """An `nn.Embedding` whose table is `blocks`."""
+    weight = GGUFTensor.from_blocks(blocks, ggml_type, dtype)
+    module = nn.Embedding(*weight.shape, device="meta")
+    module.weight = nn.Parameter(weight, requires_grad=False)
+    return module.eval()
+
+
+def random(shape: Sequence[int], dtype: torch.dtype, seed: int = 1) -> torch.Tensor:
+    """Normally distributed values."""
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed)).to(dtype)
+
+
+def exact_weights(ggml_type: str, blocks: torch.Tensor) -> np.ndarray:
+    """The weights, float64 (rows, columns)."""
+    return formats.dequantize(formats.get(ggml_type), blocks.numpy()).astype(np.float64)
+
+
+def assert_product(
+    found: mx.array,
+    ggml_type: str,
+    blocks: torch.Tensor,
+    x: torch.Tensor,
+    dtype: torch.dtype,
+    bias: torch.Tensor | None = None,
+    weights: np.ndarray | None = None,
+) -> None:
+    """Checks `found`, of `dtype`, against the float64 product, by DESIGN.md, section 9.
+
+    weights: float64 (rows, columns), by default the exact ones.
+    """
+    if weights is None:
+        weights = exact_weights(ggml_type, blocks)
+    wide = x.double().numpy()
+    expected = wide @ weights.T
+    if bias is not None:
+        expected = expected + bias.double().numpy()
+    reach = formats.largest_magnitude(formats.get(ggml_type), blocks.numpy())
+    allowed = formats.linear_bound(wide, reach, expected, str(dtype).removeprefix("torch."))
+    assert_dtype(found, dtype)
+    assert found.shape == expected.shape
+    error = np.abs(to_numpy(found) - expected)
+    assert (error <= allowed).all(), f"worst error {np.max(error / allowed)} of what is allowed"
+
+
+def assert_dtype(found: mx.array, dtype: torch.dtype) -> None:
+    assert str(found.dtype).split(".")[-1] == str(dtype).split(".")[-1]
+
+
+def to_numpy(values: mx.array) -> np.ndarray:
+    """`values` as float64."""
+    return np.array(values.astype(mx.float32)).astype(np.float64)
+
+
+class Exported:
+    """A `.pte`: `program` for what it holds, a call for what it computes."""
+
+    def __init__(self, pte: bytes):
+        with tempfile.NamedTemporaryFile(suffix=".pte", delete=False) as file:
+            file.write(pte)
+        self.program = Program(file.name)
+        # It stays mapped.
+        os.unlink(file.name)
+
+    def __call__(self, *inputs: torch.Tensor) -> mx.array:
+        (out,) = self._runner(*inputs)
+        return out
+
+    @cached_property
+    def _runner(self) -> Runner:
+        return Runner(self.program)
+
+    def launched(self, *inputs: torch.Tensor) -> list[str]:
+        """The names of the kernels that a call runs, in order."""
+        names, metal_kernel = [], metal.metal_kernel
+
+        def recording(**arguments):
+            kernel = metal_kernel(**arguments)
+
+            def launch(**call):
+                names.append(arguments["name"])
+                return kernel(**call)
+
+            return launch
+
+        with mock.patch("tools.metal.metal_kernel", recording):
+            Runner(self.program)(*inputs)
+        return names
+
+    def kernels(self) -> list[str]:
+        """The names of the kernels, sorted."""
+        return sorted(node.name for node in self.program.kernels())
+
+    def nodes(self) -> dict[str, int]:
+        """How many nodes of each type there are."""
+        return dict(self.program.node_counts())
