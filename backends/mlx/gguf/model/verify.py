@@ -1,0 +1,157 @@
+"""`verify`: exports every supported tensor of a GGUF file, runs it, compares it with the truth.
+
+    verify [FILE.gguf] [--types Q4_K,Q6_K] [--tensors GLOB] [--m 1,5,33] [--dtype float32]
+
+Without a file it takes the default checkpoint (`checkpoint.py`). Exit status: 0 if every result is
+within its bound (`report.py`), 1 if one is not, 2 on bad input, with one line on stderr.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import fnmatch
+import logging
+import os
+import signal
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from tqdm import tqdm
+
+from backends.mlx.gguf import formats
+from backends.mlx.gguf.model import report
+from backends.mlx.gguf.model.accuracy import LARGEST
+from backends.mlx.gguf.model.checkpoint import CheckpointError, default_checkpoint
+from backends.mlx.gguf.model.gguf_file import GGUFError, GGUFFile, GGUFTensorInfo
+
+_MAX_ROWS = 4096
+
+
+class InputError(ValueError):
+    """A request that cannot be carried out. One line: what, expected, found."""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise InputError(message)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command and returns its exit status."""
+    try:
+        options = _parse(arguments)
+        path = options.file or default_checkpoint()
+        supported, unsupported = _select(GGUFFile(path), options)
+    except (InputError, GGUFError, CheckpointError) as error:
+        print(" ".join(f"verify: {error}".splitlines()), file=sys.stderr)
+        return 2
+    print(f"{path}: {len(supported)} tensors to verify, {options.dtype}, M = "
+          f"{', '.join(map(str, options.m))}", flush=True)
+    reports = _verify(supported, options)
+    print()
+    print(report.type_table(reports))
+    if unsupported:
+        print()
+        print(report.unsupported_table(unsupported))
+    wrong = [result.info.name for result in reports if not result.passed]
+    if wrong:
+        print(f"verify: {len(wrong)} of {len(reports)} tensors are wrong: {', '.join(wrong)}",
+              file=sys.stderr)
+    return 1 if wrong else 0
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = _Parser(prog="verify", description=__doc__.split("\n", maxsplit=1)[0])
+    parser.add_argument("file", nargs="?", type=_user_path, metavar="FILE.gguf",
+                        help="default: Gemma 3 270M Q4_K_M, from its PyPI packages")
+    parser.add_argument("--types", type=_types, default=tuple(formats.FORMATS),
+                        metavar="NAME,...", help="default: every supported type")
+    parser.add_argument("--tensors", default="*", metavar="GLOB", help="names to verify")
+    parser.add_argument("--m", type=_rows, default=(1, 5, 33), metavar="M,...",
+                        help="numbers of rows of x (default: 1,5,33)")
+    parser.add_argument("--dtype", choices=tuple(LARGEST), default="float32",
+                        help="type of x and of the outputs (default: float32)")
+    return parser.parse_args(arguments)
+
+
+def _user_path(text: str) -> Path:
+    """A path as the user's shell meant it: `bazel run` starts programs in a folder of its own."""
+    return Path(os.environ.get("BUILD_WORKING_DIRECTORY", "")) / text
+
+
+def _types(text: str) -> tuple[str, ...]:
+    try:
+        return tuple(formats.get(name.strip()).name for name in text.split(","))
+    except formats.UnsupportedTypeError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _rows(text: str) -> tuple[int, ...]:
+    counts = text.split(",")
+    if not all(count.strip().isdecimal() and 1 <= int(count) <= _MAX_ROWS for count in counts):
+        raise argparse.ArgumentTypeError(
+            f"expected numbers of 1 to {_MAX_ROWS}, such as 1,5,33, found {text!r}")
+    return tuple(int(count) for count in counts)
+
+
+def _select(file: GGUFFile, options: argparse.Namespace
+            ) -> tuple[list[GGUFTensorInfo], list[GGUFTensorInfo]]:
+    """The tensors to verify, and those that match the glob but whose type has no format yet."""
+    matching = [info for name, info in file.tensors.items()
+                if fnmatch.fnmatchcase(name, options.tensors)]
+    if not matching:
+        raise InputError(f"{file.path}: expected tensors that match {options.tensors!r}, "
+                         f"found none of {len(file.tensors)}")
+    supported = [info for info in matching if info.ggml_type in options.types]
+    if not supported:
+        found = ", ".join(sorted({info.ggml_type for info in matching}))
+        raise InputError(f"{file.path}: expected tensors of type {', '.join(options.types)}, "
+                         f"found only {found}")
+    return supported, [info for info in matching if info.ggml_type not in formats.FORMATS]
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps what torch and ExecuTorch log at import and at every export out of the report."""
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+@_quiet()
+def _verify(infos: list[GGUFTensorInfo], options: argparse.Namespace
+            ) -> list[report.TensorReport]:
+    # Imported here, as torch and ExecuTorch take seconds that bad input need not wait for.
+    from backends.mlx.gguf.lowering import Mode
+    from backends.mlx.gguf.model.probe import Probe, measure
+
+    reports = []
+    with (tempfile.TemporaryDirectory(prefix="mlx_gguf_verify.") as folder,
+          tqdm(infos, unit="tensor", disable=not sys.stderr.isatty()) as progress):
+        path = Path(folder) / "tensor.pte"
+        for info in progress:
+            start = time.monotonic()
+            probe = Probe(formats.get(info.ggml_type), info.blocks(), options.m, options.dtype)
+            fused = measure(probe, Mode.FUSED, path)
+            repack = measure(probe, Mode.REPACK, path)
+            result = report.TensorReport(info, fused, repack, time.monotonic() - start)
+            progress.write(result.line(), file=sys.stdout)
+            sys.stdout.flush()
+            reports.append(result)
+    return reports
+
+
+if __name__ == "__main__":
+    # So that being stopped removes the temporary programs too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    sys.exit(main())
