@@ -4,11 +4,11 @@
 oracle, tests and documents read it from here.
 """
 
-from .accuracy import linear_bound, ulp
-from .affine import AffineView, affine_view
-from .block_format import Affine, BlockFormat, Unpacked
-from .oracle import dequantize, largest_magnitude
-from .table import FORMATS, UnsupportedTypeError, by_ggml_id, get
+from backends.mlx.gguf.formats.accuracy import linear_bound, ulp
+from backends.mlx.gguf.formats.affine import AffineView, affine_view
+from backends.mlx.gguf.formats.block_format import Affine, BlockFormat, Unpacked
+from backends.mlx.gguf.formats.oracle import dequantize, largest_magnitude
+from backends.mlx.gguf.formats.table import FORMATS, UnsupportedTypeError, by_ggml_id, get
 
 __all__ = [
     "Affine",

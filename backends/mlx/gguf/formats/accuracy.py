@@ -23,9 +23,7 @@ def ulp(values: np.ndarray, dtype: str) -> np.ndarray:
     return np.exp2(np.maximum(exponent, smallest) - mantissa)
 
 
-def linear_bound(
-    x: np.ndarray, reach: np.ndarray, exact: np.ndarray, out_dtype: str
-) -> np.ndarray:
+def linear_bound(x: np.ndarray, reach: np.ndarray, exact: np.ndarray, out_dtype: str) -> np.ndarray:
     """The largest error that the rule allows, float64 (M, N).
 
     x: (M, K) activations. reach: (N, K) `largest_magnitude` of the weights. exact:

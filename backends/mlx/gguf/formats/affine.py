@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .block_format import BlockFormat
+from backends.mlx.gguf.formats.block_format import BlockFormat
 
 # MLX's affine kernels have these group sizes (mlx/backend/metal/kernels/quantized.h).
 MLX_GROUPS = (128, 64, 32)

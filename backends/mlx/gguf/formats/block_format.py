@@ -95,8 +95,7 @@ class BlockFormat:
         """
         if columns <= 0 or columns % self.block_weights:
             raise ValueError(
-                f"{self.name}: expected a multiple of {self.block_weights} columns, "
-                f"found {columns}"
+                f"{self.name}: expected a multiple of {self.block_weights} columns, found {columns}"
             )
         return columns // self.block_weights * self.block_bytes
 

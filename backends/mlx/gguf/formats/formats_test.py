@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import gguf
 import numpy as np
 import pytest
 
+import gguf
 from backends.mlx.gguf import formats
 from backends.mlx.gguf.formats import sample
 

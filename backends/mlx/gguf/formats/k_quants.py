@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .block_format import Unpacked
+from backends.mlx.gguf.formats.block_format import Unpacked
 
 
 def _half(field: np.ndarray) -> np.ndarray:

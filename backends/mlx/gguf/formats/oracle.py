@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import gguf
 import numpy as np
 
-from .block_format import BlockFormat
+import gguf
+from backends.mlx.gguf.formats.block_format import BlockFormat
 
 
 def dequantize(fmt: BlockFormat, blocks: np.ndarray) -> np.ndarray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import libgguf
 import numpy as np
 
-from .block_format import BlockFormat
+from backends.mlx.gguf.formats.block_format import BlockFormat
 
 
 def weights(rows: int, columns: int, seed: int = 0) -> np.ndarray:

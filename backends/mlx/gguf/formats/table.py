@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from . import k_quants
-from .block_format import Affine, BlockFormat
+from backends.mlx.gguf.formats import k_quants
+from backends.mlx.gguf.formats.block_format import Affine, BlockFormat
 
 _ROWS = (
     BlockFormat(

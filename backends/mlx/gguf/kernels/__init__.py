@@ -1,8 +1,18 @@
 """Metal kernels on raw GGUF blocks, and the table that chooses among them."""
 
-from .call import run_gather, run_linear
-from .dispatch import LINEAR, OPERATIONS, Launch, for_rows, launch, row_ranges
-from .library import FLOATS, INDICES, Kernel, gather, linear
+from pathlib import Path
+
+from backends.mlx.gguf.kernels.call import run_gather, run_linear
+from backends.mlx.gguf.kernels.dispatch import (
+    LINEAR,
+    OPERATIONS,
+    Launch,
+    for_rows,
+    launch,
+    row_ranges,
+)
+from backends.mlx.gguf.kernels.library import FLOATS, INDICES, Kernel, gather, linear
+from tools import metal
 
 __all__ = [
     "FLOATS",
@@ -19,3 +29,8 @@ __all__ = [
     "run_gather",
     "run_linear",
 ]
+
+# Built by the metal_library rule beside this package; without Bazel there is none, and
+# kernels are compiled when first called.
+for _prebuilt in sorted(Path(__file__).parent.glob("metal.*.so")):
+    metal.add_library(_prebuilt)

@@ -7,9 +7,8 @@ import math
 import mlx.core as mx
 
 from backends.mlx.gguf.formats import BlockFormat
+from backends.mlx.gguf.kernels import dispatch, library
 from tools import metal
-
-from . import dispatch, library
 
 
 def run_linear(
@@ -30,8 +29,7 @@ def run_linear(
     outputs, row_bytes = weight.shape
     if x.shape[-1] != fmt.columns(row_bytes):
         raise ValueError(
-            f"x: expected {fmt.columns(row_bytes)} columns, as the weight has, "
-            f"found {x.shape[-1]}"
+            f"x: expected {fmt.columns(row_bytes)} columns, as the weight has, found {x.shape[-1]}"
         )
     rows = math.prod(x.shape[:-1])
     kernel = library.linear(

@@ -10,8 +10,13 @@ struct Fragment {
     uint row, column;
 
     Fragment(uint lane) {
+#ifdef MSL_FRAGMENT_ROW  // compiled for another GPU, to measure there (tools/metal/cuda)
+        row = MSL_FRAGMENT_ROW(lane);
+        column = MSL_FRAGMENT_COLUMN(lane);
+#else
         row = lane / 16 * 4 + lane / 2 % 4;
         column = lane / 8 % 2 * 4 + lane % 2 * 2;
+#endif
     }
 };
 

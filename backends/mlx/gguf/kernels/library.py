@@ -12,9 +12,8 @@ from functools import lru_cache
 from pathlib import Path
 
 from backends.mlx.gguf.formats import BlockFormat
+from backends.mlx.gguf.kernels import dispatch
 from tools import metal
-
-from . import dispatch
 
 FLOATS = ("float32", "float16", "bfloat16")
 INDICES = ("int32", "int64")

@@ -11,12 +11,11 @@ from backends.mlx.gguf.kernels import cases
 from tools import metal
 
 PRODUCT = tuple(
-    itertools.product(
-        formats.FORMATS, cases.OUTPUTS, cases.SUPER_BLOCKS, cases.ROWS, cases.DTYPES
-    )
+    itertools.product(formats.FORMATS, cases.OUTPUTS, cases.SUPER_BLOCKS, cases.ROWS, cases.DTYPES)
 )
 
 
+@pytest.mark.manual
 @pytest.mark.parametrize("case", PRODUCT, ids=lambda c: "-".join(map(str, c)))
 def test_product(case):
     with metal.checked():

@@ -1,6 +1,6 @@
 """Lists every kernel that is built: one unit is one complete text that MLX compiles.
 
-    python -m backends.mlx.gguf.kernels.units > units.json
+python -m backends.mlx.gguf.kernels.units > units.json
 """
 
 from __future__ import annotations
@@ -9,8 +9,7 @@ import json
 from collections.abc import Iterator
 
 from backends.mlx.gguf.formats import FORMATS, BlockFormat
-
-from . import dispatch, library
+from backends.mlx.gguf.kernels import dispatch, library
 
 # MLX passes an input of fewer than 8 elements in the constant address space, which only
 # a bias and indices can be: a row of x has at least 32 elements, a block 16 bytes.
