@@ -1,0 +1,43 @@
+// Shadow memory of the checked run: who touched each byte last, and under which barriers.
+//
+// In the checked build g++'s -fsanitize=thread and -fsanitize=alignment,bounds call the functions
+// in hooks.cpp at every access; they ask this file. There is one checked launch at a time.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "launch.h"
+
+namespace msl {
+
+#ifdef MSL_CHECKED
+constexpr bool kChecked = true;
+#else
+constexpr bool kChecked = false;
+#endif
+
+class Threadgroup;
+
+namespace checker {
+
+// Replaces the addresses of buffers that can be moved to where nothing else is near.
+void begin_launch(const msl_buffer* buffers, int count, void** addresses);
+// `whole`: every threadgroup ran to its end, so each byte of the outputs must have been written.
+void end_launch(msl_fault& fault, bool whole);
+
+void begin_threadgroup(Threadgroup& group, uint64_t index);
+void add_threadgroup_memory(const char* name, void* data, size_t bytes);
+
+// `thread` has reached a barrier that orders memory of the kinds in `flags` (metal::mem_flags).
+void threadgroup_barrier(uint32_t thread, int flags);
+void simdgroup_barrier(uint32_t thread, int flags);
+
+enum class Access { read, write, atomic_update, atomic_store };
+// Called before the access happens. Does not return if the access is a fault.
+void access(uintptr_t address, size_t bytes, Access access, const void* site);
+void misaligned(uintptr_t address, size_t alignment, const char* type, const void* site);
+void index_out_of_bounds(int64_t index, const char* type, const void* site);
+
+}  // namespace checker
+}  // namespace msl

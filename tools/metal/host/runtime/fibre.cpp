@@ -1,0 +1,110 @@
+#include "fibre.h"
+
+#include <sys/mman.h>
+
+#include <cstdio>
+#include <cstdlib>
+
+// The callee-saved registers of each ABI. Floating-point control registers are not switched: no
+// kernel changes them.
+#if defined(__x86_64__)
+asm(R"(
+.text
+.globl msl_switch
+.hidden msl_switch
+.type msl_switch,@function
+msl_switch:
+  pushq %rbp
+  pushq %rbx
+  pushq %r12
+  pushq %r13
+  pushq %r14
+  pushq %r15
+  movq %rsp, (%rdi)
+  movq %rsi, %rsp
+  popq %r15
+  popq %r14
+  popq %r13
+  popq %r12
+  popq %rbx
+  popq %rbp
+  ret
+.size msl_switch,.-msl_switch
+)");
+#elif defined(__aarch64__)
+asm(R"(
+.text
+.globl msl_switch
+.hidden msl_switch
+.type msl_switch,%function
+msl_switch:
+  sub sp, sp, #160
+  stp x19, x20, [sp, #0]
+  stp x21, x22, [sp, #16]
+  stp x23, x24, [sp, #32]
+  stp x25, x26, [sp, #48]
+  stp x27, x28, [sp, #64]
+  stp x29, x30, [sp, #80]
+  stp d8, d9, [sp, #96]
+  stp d10, d11, [sp, #112]
+  stp d12, d13, [sp, #128]
+  stp d14, d15, [sp, #144]
+  mov x9, sp
+  str x9, [x0]
+  mov sp, x1
+  ldp x19, x20, [sp, #0]
+  ldp x21, x22, [sp, #16]
+  ldp x23, x24, [sp, #32]
+  ldp x25, x26, [sp, #48]
+  ldp x27, x28, [sp, #64]
+  ldp x29, x30, [sp, #80]
+  ldp d8, d9, [sp, #96]
+  ldp d10, d11, [sp, #112]
+  ldp d12, d13, [sp, #128]
+  ldp d14, d15, [sp, #144]
+  add sp, sp, #160
+  ret
+.size msl_switch,.-msl_switch
+)");
+#else
+#error "the Metal host runtime has fibres for x86-64 and aarch64"
+#endif
+
+namespace msl {
+
+StackPool::StackPool() {
+  // One stack more than needed, to align the first.
+  const size_t bytes = kStackBytes * (kMaxThreads + 1);
+  mapping_ = mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
+                  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (mapping_ == MAP_FAILED) {
+    perror("metal host runtime: cannot reserve stacks");
+    abort();
+  }
+  const uintptr_t address = reinterpret_cast<uintptr_t>(mapping_);
+  begin_ = (address + kStackBytes - 1) & ~uintptr_t(kStackBytes - 1);
+}
+
+StackPool::~StackPool() { munmap(mapping_, kStackBytes * (kMaxThreads + 1)); }
+
+Fibre* StackPool::prepare(int index, void (*entry)()) {
+  const uintptr_t stack = begin_ + kStackBytes * index;
+  Fibre* fibre = fibre_of_stack(stack);
+  // Stack tops are staggered for the same reason as the records.
+  uintptr_t top = stack + kStackBytes - 64 - index % 32 * 128;
+#if defined(__x86_64__)
+  // As after a call: 6 registers, the return address, then the caller's (null) one, so that the
+  // stack has the ABI's alignment on entry.
+  void** slots = reinterpret_cast<void**>(top) - 8;
+  for (int i = 0; i < 8; ++i) slots[i] = nullptr;
+  slots[6] = reinterpret_cast<void*>(entry);
+#elif defined(__aarch64__)
+  void** slots = reinterpret_cast<void**>(top) - 20;
+  for (int i = 0; i < 20; ++i) slots[i] = nullptr;
+  slots[11] = reinterpret_cast<void*>(entry);  // x30, the link register
+#endif
+  fibre->stack_pointer = slots;
+  return fibre;
+}
+
+}  // namespace msl
