@@ -12,7 +12,7 @@ from tools.metal.compile import CompileError
 from tools.metal.fault import CheckError, KernelError
 from tools.metal.flatten import flatten
 from tools.metal.kernel import Report, checked, metal_kernel
-from tools.metal.runtime import add_library
+from tools.metal.runtime import add_library, library_of
 from tools.metal.unit import Unit, load_units
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "check_address_spaces",
     "checked",
     "flatten",
+    "library_of",
     "load_units",
     "metal_kernel",
 ]

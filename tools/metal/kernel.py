@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import contextvars
 import dataclasses
@@ -18,10 +19,15 @@ _MAX_THREADS = 1024
 
 @dataclasses.dataclass
 class Report:
-    """What a checked() block ran. keys: Unit.key of each unit; launches: number of calls."""
+    """What a checked() block ran.
+
+    keys: Unit.key of each unit. launches: number of calls. bytes_read: by name of the input or
+    output, the bytes of all loads from it, counted each time they are read.
+    """
 
     keys: set[str] = dataclasses.field(default_factory=set)
     launches: int = 0
+    bytes_read: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
     threadgroups: tuple[int, int] | None = None
 
 
@@ -181,7 +187,7 @@ def _launch(unit, views, outputs, init_value, grid, threadgroup, report) -> None
     arguments = {} if report is None or report.threadgroups is None else {
         "threadgroups": report.threadgroups
     }
-    runtime.run(
+    bytes_read = runtime.run(
         unit,
         buffers,
         tuple(map(int, grid)),
@@ -189,6 +195,8 @@ def _launch(unit, views, outputs, init_value, grid, threadgroup, report) -> None
         checked=report is not None,
         **arguments,
     )
+    if report is not None:
+        report.bytes_read.update(bytes_read)
 
 
 def _layout(array: np.ndarray, role: str) -> np.ndarray:

@@ -309,3 +309,23 @@ def test_thread_limit(monkeypatch):
     monkeypatch.setenv("MLX_GGUF_METAL_THREADS", "none")
     with pytest.raises(ValueError, match="MLX_GGUF_METAL_THREADS: expected a number above 0"):
         copy(mx.ones((300,)))
+
+
+def test_checked_run_counts_the_bytes_read():
+    source = """
+    uint i = thread_position_in_grid.x;
+    out[i] = x[i] + x[0] + y[0];
+    """
+    kernel = metal.metal_kernel("counted", ["x", "y"], ["out"], source)
+    arguments = dict(
+        inputs=[mx.ones((16,)), mx.ones((16,))],
+        output_shapes=[(16,)],
+        output_dtypes=[mx.float32],
+        grid=(16, 1, 1),
+        threadgroup=(16, 1, 1),
+    )
+    with metal.checked() as report:
+        kernel(**arguments)
+        assert report.bytes_read == {"x": 16 * 8, "y": 16 * 4, "out": 0}
+        kernel(**arguments)
+    assert report.bytes_read["x"] == 2 * 16 * 8

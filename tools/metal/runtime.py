@@ -14,7 +14,7 @@ from tools.metal.host_source import entry_symbol
 from tools.metal.unit import Unit
 
 INPUT, OUTPUT, INITIALISED_OUTPUT = range(3)
-_INTERFACE = 1  # msl_interface of host/runtime/launch.h
+_INTERFACE = 2  # msl_interface of host/runtime/launch.h
 _ALL_THREADGROUPS = (0, 2**64 - 1)
 
 
@@ -24,6 +24,7 @@ class _Buffer(ctypes.Structure):
         ("bytes", ctypes.c_uint64),
         ("name", ctypes.c_char_p),
         ("role", ctypes.c_int32),
+        ("bytes_read", ctypes.c_uint64),
     ]
 
 
@@ -61,10 +62,11 @@ def run(
     threadgroup: tuple[int, int, int],
     checked: bool,
     threadgroups: tuple[int, int] = _ALL_THREADGROUPS,
-) -> None:
+) -> dict[str, int]:
     """Runs every thread of the grid, or only threadgroups [first, last) of it.
 
-    The buffers are the unit's `parameters`, in order. Raises CheckError for a fault the checker
+    The buffers are the unit's `parameters`, in order. Returns the bytes that a checked run read
+    of each, every load counted; zeros after a fast run. Raises CheckError for a fault the checker
     finds, KernelError where not even a fast run can go on (deadlock, a limit of Metal).
     """
     library, entry = _entry(unit, "checked" if checked else "fast")
@@ -85,6 +87,7 @@ def run(
     if failed:
         error = describe(unit, library.path, fault)
         raise error if checked else KernelError(str(error))
+    return {b.name: a.bytes_read for b, a in zip(buffers, array)}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -139,6 +142,14 @@ def _load(path: Path) -> _Library:
         ctypes.POINTER(Fault),
     ]
     return _Library(path, handle, mode)
+
+
+def library_of(unit: Unit, mode: str) -> Path:
+    """The library whose kernel runs for a unit in `mode` ("checked", "fast").
+
+    One of those offered by `add_library` where it holds the unit, else compiled now.
+    """
+    return _entry(unit, mode)[0].path
 
 
 def _entry(unit: Unit, mode: str) -> tuple[_Library, int]:

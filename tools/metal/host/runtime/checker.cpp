@@ -26,6 +26,7 @@ struct Region {
   enum { input, output, threadgroup } kind;
   bool initialised;
   Shadow* shadow;  // null for inputs: nobody may write them, so nothing can race
+  uint64_t* bytes_read = nullptr;
 
   bool holds(uintptr_t address, size_t bytes) const {
     return address >= begin && address < end && bytes <= end - address;
@@ -138,13 +139,14 @@ bool report_unwritten(const Region& region, msl_fault& fault) {
 
 }  // namespace
 
-void begin_launch(const msl_buffer* buffers, int count, void** addresses) {
+void begin_launch(msl_buffer* buffers, int count, void** addresses) {
   State& s = state();
   // Pointers into both vectors are kept.
   s.shadows.reserve(size_t(count));
   s.copies.reserve(size_t(count));
   for (int i = 0; i < count; ++i) {
-    const msl_buffer& buffer = buffers[i];
+    msl_buffer& buffer = buffers[i];
+    buffer.bytes_read = 0;
     const bool output = buffer.role != msl_input;
     if (output || buffer.bytes <= kCopyLimit) {
       s.copies.emplace_back(buffer.data, buffer.bytes);
@@ -152,7 +154,8 @@ void begin_launch(const msl_buffer* buffers, int count, void** addresses) {
       if (output) s.output_copies.push_back(&s.copies.back());
     }
     const uintptr_t begin = reinterpret_cast<uintptr_t>(addresses[i]);
-    Region region = {begin, begin + buffer.bytes, buffer.name, Region::input, true, nullptr};
+    Region region = {begin, begin + buffer.bytes, buffer.name, Region::input, true, nullptr,
+                     &buffer.bytes_read};
     if (output) {
       region.kind = Region::output;
       region.initialised = buffer.role == msl_initialised_output;
@@ -203,7 +206,7 @@ void add_threadgroup_memory(const char* name, void* data, size_t bytes) {
   s.arrays[index].forget(bytes);
   const uintptr_t begin = reinterpret_cast<uintptr_t>(data);
   s.threadgroup_memory.push_back(
-      {begin, begin + bytes, name, Region::threadgroup, false, &s.arrays[index]});
+      {begin, begin + bytes, name, Region::threadgroup, false, &s.arrays[index], nullptr});
 }
 
 void threadgroup_barrier(uint32_t thread, int flags) {
@@ -228,6 +231,7 @@ void access(uintptr_t address, size_t bytes, Access access, const void* site) {
         if (address >= begin && address + bytes <= end) return;
     out_of_bounds(address, bytes, access, site);
   }
+  if (region->bytes_read && access != Access::write) *region->bytes_read += bytes;
   if (!region->shadow) {
     if (access == Access::read) return;
     s.group->fail(current_fibre()->thread, "input-write",

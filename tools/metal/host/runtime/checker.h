@@ -22,7 +22,7 @@ class Threadgroup;
 namespace checker {
 
 // Replaces the addresses of buffers that can be moved to where nothing else is near.
-void begin_launch(const msl_buffer* buffers, int count, void** addresses);
+void begin_launch(msl_buffer* buffers, int count, void** addresses);
 // `whole`: every threadgroup ran to its end, so each byte of the outputs must have been written.
 void end_launch(msl_fault& fault, bool whole);
 

@@ -55,7 +55,7 @@ void work(Launch& launch) {
 extern "C" {
 
 // Runs threadgroups [first, min(last, all)) of a grid of threads. Returns 0, or 1 with *fault set.
-__attribute__((visibility("default"))) int msl_run(msl_entry entry, const msl_buffer* buffers,
+__attribute__((visibility("default"))) int msl_run(msl_entry entry, msl_buffer* buffers,
                                                    int buffer_count, const uint32_t grid[3],
                                                    const uint32_t threadgroup[3], int workers,
                                                    uint64_t first, uint64_t last,

@@ -9,7 +9,7 @@
 extern "C" {
 
 // Changes when the structures below, or msl_run's parameters, do.
-enum { msl_interface = 1 };
+enum { msl_interface = 2 };
 
 enum msl_role { msl_input = 0, msl_output = 1, msl_initialised_output = 2 };
 
@@ -18,6 +18,7 @@ struct msl_buffer {
   uint64_t bytes;
   const char* name;
   int32_t role;
+  uint64_t bytes_read;  // set by a checked run: sum of the loads from it, each counted anew
 };
 
 // Why a launch stopped. `kind` is null when nothing did. Addresses are offsets in the library.
