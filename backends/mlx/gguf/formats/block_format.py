@@ -22,6 +22,11 @@ class Unpacked(NamedTuple):
     minima: np.ndarray
 
 
+def read_half(field: np.ndarray) -> np.ndarray:
+    """Reads uint8 (blocks, 2) as float32 (blocks, 1)."""
+    return np.ascontiguousarray(field).view(np.float16).astype(np.float32)
+
+
 @dataclass(frozen=True)
 class Affine:
     """How a format reads as an affine quantization.

@@ -35,7 +35,7 @@ def test_alignment():
 
 
 def test_unsupported_type_lists_the_supported_ones():
-    with pytest.raises(formats.UnsupportedTypeError, match="Q4_K, Q6_K, found 'Q9_Z'"):
+    with pytest.raises(formats.UnsupportedTypeError, match=", Q4_K, .*, found 'Q9_Z'"):
         formats.get("Q9_Z")
     assert formats.by_ggml_id(999) is None
 

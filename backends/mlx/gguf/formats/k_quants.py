@@ -1,18 +1,13 @@
 """K-quant super-blocks of 256 weights taken apart.
 
-Layouts: block_q4_K and block_q6_K of ggml (ggml-common.h, MIT).
+Layouts: block_q4_K, block_q5_K and block_q6_K of ggml (ggml-common.h, MIT).
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from backends.mlx.gguf.formats.block_format import Unpacked
-
-
-def _half(field: np.ndarray) -> np.ndarray:
-    """Reads uint8 (blocks, 2) as float32 (blocks, 1)."""
-    return np.ascontiguousarray(field).view(np.float16).astype(np.float32)
+from backends.mlx.gguf.formats.block_format import Unpacked, read_half
 
 
 def _six_bit_pairs(field: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -28,19 +23,35 @@ def _six_bit_pairs(field: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return scales.astype(np.float32), minima.astype(np.float32)
 
 
+def _six_bit_factors(blocks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Scales and minima, float32 (blocks, 8), of the first 16 bytes of Q4_K and Q5_K."""
+    scales, minima = _six_bit_pairs(blocks[:, 4:16])
+    return read_half(blocks[:, 0:2]) * scales, -read_half(blocks[:, 2:4]) * minima
+
+
+def _nibbles(field: np.ndarray) -> np.ndarray:
+    """uint8 (blocks, 128) as int16 (blocks, 256): 32 low nibbles, then 32 high ones."""
+    groups = field.reshape(-1, 4, 1, 32)
+    return np.concatenate([groups & 15, groups >> 4], axis=2).reshape(-1, 256).astype(np.int16)
+
+
 def unpack_q4_k(blocks: np.ndarray) -> Unpacked:
     """Q4_K: half d, half dmin, 12 bytes of scales and minima, 128 bytes of nibbles.
 
     Byte 32 j + i of the nibbles holds weight 64 j + i (low) and 64 j + 32 + i (high).
     """
-    scales, minima = _six_bit_pairs(blocks[:, 4:16])
-    nibbles = blocks[:, 16:144].reshape(-1, 4, 1, 32)
-    quants = np.concatenate([nibbles & 15, nibbles >> 4], axis=2)
-    return Unpacked(
-        quants.reshape(-1, 256).astype(np.int16),
-        _half(blocks[:, 0:2]) * scales,
-        -_half(blocks[:, 2:4]) * minima,
-    )
+    return Unpacked(_nibbles(blocks[:, 16:144]), *_six_bit_factors(blocks))
+
+
+def unpack_q5_k(blocks: np.ndarray) -> Unpacked:
+    """Q5_K: as Q4_K, with 32 bytes of fifth bits before the nibbles.
+
+    Bit s of byte i belongs to weight 32 s + i.
+    """
+    shifts = np.arange(8, dtype=np.uint8).reshape(1, 8, 1)
+    fifth = blocks[:, 16:48].reshape(-1, 1, 32) >> shifts & 1
+    quants = _nibbles(blocks[:, 48:176]) + (fifth.reshape(-1, 256).astype(np.int16) << 4)
+    return Unpacked(quants, *_six_bit_factors(blocks))
 
 
 def unpack_q6_k(blocks: np.ndarray) -> Unpacked:
@@ -55,5 +66,5 @@ def unpack_q6_k(blocks: np.ndarray) -> Unpacked:
     shifts = np.array([0, 2, 4, 6], np.uint8).reshape(1, 1, 4, 1)
     high = blocks[:, 128:192].reshape(-1, 2, 1, 32) >> shifts & 3
     quants = (nibbles | high << 4).reshape(-1, 256).astype(np.int16) - 32
-    scales = _half(blocks[:, 208:210]) * blocks[:, 192:208].view(np.int8).astype(np.float32)
+    scales = read_half(blocks[:, 208:210]) * blocks[:, 192:208].view(np.int8).astype(np.float32)
     return Unpacked(quants, scales, np.zeros_like(scales))

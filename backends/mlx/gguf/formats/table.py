@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
-from backends.mlx.gguf.formats import k_quants
+from backends.mlx.gguf.formats import k_quants, legacy_quants
 from backends.mlx.gguf.formats.block_format import Affine, BlockFormat
 
 _ROWS = (
+    BlockFormat(
+        name="Q8_0",
+        ggml_id=8,
+        block_weights=32,
+        block_bytes=34,
+        header="q8_0.h",
+        affine=Affine(bits=8, group=32, signed=True),
+        unpack=legacy_quants.unpack_q8_0,
+    ),
     BlockFormat(
         name="Q4_K",
         ggml_id=12,
@@ -14,6 +23,15 @@ _ROWS = (
         header="q4_k.h",
         affine=Affine(bits=4, group=32, signed=False),
         unpack=k_quants.unpack_q4_k,
+    ),
+    BlockFormat(
+        name="Q5_K",
+        ggml_id=13,
+        block_weights=256,
+        block_bytes=176,
+        header="q5_k.h",
+        affine=Affine(bits=5, group=32, signed=False),
+        unpack=k_quants.unpack_q5_k,
     ),
     BlockFormat(
         name="Q6_K",

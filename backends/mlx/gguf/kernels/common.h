@@ -60,6 +60,15 @@ template <typename T> inline void load8(device const T* p,
     Activation<T>::load4(p + 4, v + 4);
 }
 
+// The products of two pairs of weights with x[0] and x[2], in two chains.
+template <typename X> inline void dot2(half2 l, thread const X* xl, half2 h, thread const X* xh,
+                                       thread float& a, thread float& b) {
+    a = fma((float)xl[0], (float)l.x, a);
+    b = fma((float)xh[0], (float)h.x, b);
+    a = fma((float)xl[2], (float)l.y, a);
+    b = fma((float)xh[2], (float)h.y, b);
+}
+
 // The product of all dimensions but the last: rows of x, as MLX passes its shape.
 inline uint leading_rows(const constant int* shape, int ndim) {
     uint rows = 1;

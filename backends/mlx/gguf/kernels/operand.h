@@ -18,6 +18,8 @@ template <> struct Operand<half> {
     template <uint BITS> static Pair pair(uint q) {
         return as_type<half2>(q << (10 - BITS) | (15 + BITS) << 10 | (15 + BITS) << 26);
     }
+    // Two integers of at most 8 bits.
+    static Pair exact(int first, int second) { return half2((half)first, (half)second); }
     static half first(Pair p) { return p.x; }
     static half second(Pair p) { return p.y; }
 
@@ -32,6 +34,10 @@ template <> struct Operand<bfloat> {
 
     template <uint BITS> static Pair pair(uint q) {
         return as_type<ushort2>(q << (7 - BITS) | (127 + BITS) << 7 | (127 + BITS) << 23);
+    }
+    static Pair exact(int first, int second) {
+        // Cutting a float off after 8 bits loses none of them.
+        return ushort2(as_type<ushort2>((float)first).y, as_type<ushort2>((float)second).y);
     }
     static bfloat first(Pair p) { return as_type<bfloat>(p.x); }
     static bfloat second(Pair p) { return as_type<bfloat>(p.y); }
@@ -49,6 +55,7 @@ template <> struct Operand<float> {
         const half2 p = Operand<half>::pair<BITS>(q);
         return float2((float)p.x, (float)p.y);
     }
+    static Pair exact(int first, int second) { return float2((float)first, (float)second); }
     static float first(Pair p) { return p.x; }
     static float second(Pair p) { return p.y; }
 

@@ -87,7 +87,7 @@ inline void qmm(device const InT* x, device const uchar* weight, Bias bias, devi
     for (uint k = 0; k < columns; k += 8 * T::GROUP) {
         Matrix from;
         from.load(w_from, k / T::GROUP);
-        for (uint i = 0; i < 8; i += T::GROUPS) {
+        for (uint i = 0; i < 8 && k + i * T::GROUP < columns; i += T::GROUPS) {
             threadgroup_barrier(mem_flags::mem_threadgroup);
             T::stage_weights(from, i, w_part, w_to);
             // Of one group a row's two threads write a factor each, of two both of one.

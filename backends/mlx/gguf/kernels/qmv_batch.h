@@ -41,16 +41,20 @@ inline void qmv_batch(device const InT* x, device const uchar* weight, Bias bias
 
         // What is the same for all weights of a group, times the sum of its activations:
         // one product for eight groups, with element k standing for group g + k.
-        simdgroup_float8x8 x_sums;
-        set(x_sums, sum_of<GROUP>(x0 + (g + at.row) * GROUP),
-            sum_of<GROUP>(x1 + (g + at.row) * GROUP));
+        // Groups past the last, in formats of less than eight to a block, count as zeros.
+        simdgroup_float8x8 x_sums = zeros();
+        if (g + at.row < groups)
+            set(x_sums, sum_of<GROUP>(x0 + (g + at.row) * GROUP),
+                sum_of<GROUP>(x1 + (g + at.row) * GROUP));
         GGUF_UNROLL for (uint t = 0; t < TILES; ++t) {
             simdgroup_float8x8 offsets;
-            set(offsets, left[t].offset(at.column), left[t].offset(at.column + 1));
+            set(offsets, g + at.column < groups ? left[t].offset(at.column) : 0.0f,
+                g + at.column + 1 < groups ? left[t].offset(at.column + 1) : 0.0f);
             simdgroup_multiply_accumulate(sum[t], offsets, x_sums, sum[t]);
         }
 
         GGUF_UNROLL for (uint i = 0; i < 8; ++i) {
+            if (g + i >= groups) break;
             InT v0[E], v1[E];
             load<E>(x0 + (g + i) * GROUP + E * at.row, v0);
             load<E>(x1 + (g + i) * GROUP + E * at.row, v1);

@@ -1,0 +1,111 @@
+// Q5_K: super-blocks of 256 weights in 176 bytes (layout: ggml's block_q5_K).
+//
+//   bytes 0-15   factors: see six_bit.h
+//   bytes 16-47  fifth bits: bit s of byte 16 + i belongs to weight 32 s + i
+//   bytes 48-175 nibbles: byte 48 + 32 j + i holds weight 64 j + i (low nibble,
+//                sub-block 2 j) and weight 64 j + 32 + i (high, sub-block 2 j + 1)
+#pragma once
+#include "six_bit.h"
+
+namespace gguf {
+
+struct Q5_K {
+    struct Block {
+        half d;
+        half dmin;
+        uchar scales[12];
+        uchar high[32];
+        uchar quants[128];
+    };
+    enum : uint { WEIGHTS = 256, BYTES = sizeof(Block) };
+    typedef uint4 Word;  // the widest load that the alignment of the blocks allows
+
+    // Weights 16 i .. 16 i + 15 of a block.
+    static void decode16(device const uchar* block, uint i, thread float* w) {
+        SixBitFactors factors;
+        factors.load(*(device const uint4*)block);
+        const uint s = i / 2;
+        const float scale = factors.scale(s), minimum = factors.minimum(s);
+        device const uchar* high = block + 16 + i % 2 * 16;
+        device const uchar* q = block + 48 + i / 4 * 32 + i % 2 * 16;
+        const uint shift = s % 2 * 4;
+        GGUF_UNROLL for (uint k = 0; k < 16; ++k) {
+            const uint quant = (q[k] >> shift & 15) | (high[k] >> s & 1) << 4;
+            w[k] = fma(scale, (float)quant, minimum);
+        }
+    }
+
+    // Eight groups of a row, as the left operands of matrix products.
+    struct Matrix {
+        enum : uint { GROUP = 32, BITS = 5 };
+
+        device const uchar* block;
+        SixBitFactors factors;
+
+        void load(device const uchar* row, uint group) {
+            block = row + group / 8 * BYTES;
+            factors.load(*(device const uint4*)block);
+        }
+        float scale(uint i) const { return factors.scale(i); }
+        // What each weight of group i has besides scale times its operand 32 + q.
+        float offset(uint i) const { return fma(-32.0f, scale(i), factors.minimum(i)); }
+        // Weights 8 t .. 8 t + 7 of group i: q[e] is the pair of weights e and e + 4.
+        template <typename X> void quants(uint i, uint t, thread typename X::Pair* q) const {
+            const uint2 w = *(device const uint2*)(block + 48 + i / 2 * 32 + 8 * t) >> i % 2 * 4;
+            const uint2 h = *(device const uint2*)(block + 16 + 8 * t) >> i;
+            const uint2 low = w & 0x0F0F0F0Fu, high = h & 0x01010101u;
+            const ushort2 a = as_type<ushort2>(low.x | high.x << 4);
+            const ushort2 b = as_type<ushort2>(low.y | high.y << 4);
+            const uint even = as_type<uint>(ushort2(a.x, b.x));
+            const uint odd = as_type<uint>(ushort2(a.y, b.y));
+            q[0] = X::template pair<BITS>(even & 0x00FF00FFu);
+            q[1] = X::template pair<BITS>(even >> 8 & 0x00FF00FFu);
+            q[2] = X::template pair<BITS>(odd & 0x00FF00FFu);
+            q[3] = X::template pair<BITS>(odd >> 8 & 0x00FF00FFu);
+        }
+    };
+
+    // No conversions: ones are OR-ed outside each field and the fields AND-ed together,
+    // which leaves the half 1 + (527 + 16 q) / 1024. (With q in the lowest bits a shift
+    // fewer would do, but the sum of 1.96875 x would take four bits of accuracy.)
+    struct LaneQuants {
+        struct Words {
+            uint4 nibbles;
+            uint4 bits;
+        };
+
+        uint from;   // where the lane's quants are in a block, in words
+        uint shift;  // of the lane's first sub-block among the fifth bits
+
+        LaneQuants(uint lane, bool) {
+            from = 3 + 2 * lane;
+            shift = 2 * lane;
+        }
+        void load(device const Word* row, uint at, uint part, thread Words& words) const {
+            words.nibbles = row[at + from + part];
+            words.bits = row[at + 1 + part];
+        }
+        // Nibbles come to bits 4-7 of a half, fifth bits to bit 8.
+        template <typename X> void dot4(thread const Words& words, uint c, thread const X* xl,
+                                        thread const X* xh, thread float& a,
+                                        thread float& b) const {
+            const uint w = words.nibbles[c], bits = words.bits[c] >> shift;
+            const uint l = bits & 0x01010101u, h = bits & 0x02020202u;
+            const half2 l02 = as_type<half2>((w << 4 | 0xFF0FFF0Fu) & (l << 8 | 0x3EFF3EFFu));
+            const half2 l13 = as_type<half2>((w >> 4 | 0xFF0FFF0Fu) & (l | 0x3EFF3EFFu));
+            const half2 h02 = as_type<half2>((w | 0xFF0FFF0Fu) & (h << 7 | 0x3EFF3EFFu));
+            const half2 h13 = as_type<half2>((w >> 8 | 0xFF0FFF0Fu) & (h >> 1 | 0x3EFF3EFFu));
+            dot2(l02, xl, h02, xh, a, b);
+            dot2(l13, xl + 1, h13, xh + 1, a, b);
+        }
+        // From sums of (1 + 527 / 1024 + 16 q / 1024) x to sums of 16 q x.
+        static float centred(float sum, float x_sum) {
+            return fma(-1.5146484375f, x_sum, sum) * 1024.0f;
+        }
+    };
+    template <uint ROWS> using MatVec = SixBitMatVec<LaneQuants, ROWS>;
+};
+
+}  // namespace gguf
+
+typedef gguf::Q5_K Format;

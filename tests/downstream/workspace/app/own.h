@@ -1,0 +1,3 @@
+inline float twice(float v) {
+    return 2.0f * v;
+}

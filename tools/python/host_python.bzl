@@ -1,0 +1,68 @@
+"""The host's Python as a Bazel toolchain, checked for its version."""
+
+_BUILD = """
+load("@rules_python//python:defs.bzl", "py_runtime", "py_runtime_pair")
+
+package(default_visibility = ["//visibility:public"])
+
+py_runtime(
+    name = "runtime",
+    interpreter_path = "{interpreter}",
+    python_version = "PY3",
+    # Starts the launcher, which starts the interpreter; Bazel 4 would ask for `python`.
+    stub_shebang = "#!/usr/bin/env python3",
+)
+
+py_runtime_pair(
+    name = "pair",
+    py3_runtime = ":runtime",
+)
+
+toolchain(
+    name = "toolchain",
+    toolchain = ":pair",
+    toolchain_type = "@bazel_tools//tools/python:toolchain_type",
+)
+"""
+
+_PROBE = "import sys; print(sys.executable); print('%d.%d' % sys.version_info[:2])"
+
+def find_python(ctx, version):
+    """Returns the path of the host's Python of that version ("3.11").
+
+    MLX_GGUF_PYTHON, python3.11 and python3 are tried in this order; fails with what
+    each of them was when none fits.
+    """
+    tried = []
+    for name in [ctx.os.environ.get("MLX_GGUF_PYTHON"), "python" + version, "python3"]:
+        path = ctx.which(name) if name and "/" not in name else name
+        if not path:
+            continue
+        probe = ctx.execute([path, "-c", _PROBE])
+        if probe.return_code != 0:
+            tried.append("%s: %s" % (path, probe.stderr.strip()))
+            continue
+        executable, found = probe.stdout.strip().split("\n")
+        if found == version:
+            return executable
+        tried.append("%s is Python %s" % (path, found))
+    fail("Python %s is needed: set MLX_GGUF_PYTHON to its path. Tried: %s" %
+         (version, "; ".join(tried) or "nothing found on PATH"))
+
+def _impl(ctx):
+    python = find_python(ctx, ctx.attr.version)
+
+    # A bare virtual environment hides the host's own site-packages.
+    venv = ctx.execute([python, "-m", "venv", "--without-pip", "venv"])
+    if venv.return_code != 0:
+        fail("%s -m venv: %s" % (python, (venv.stdout + venv.stderr).strip()))
+    ctx.file("WORKSPACE", "")
+    ctx.file("BUILD.bazel", _BUILD.format(interpreter = ctx.path("venv/bin/python")))
+
+host_python = repository_rule(
+    implementation = _impl,
+    attrs = {"version": attr.string(mandatory = True, doc = "such as \"3.11\"")},
+    configure = True,
+    environ = ["MLX_GGUF_PYTHON", "PATH"],
+    local = True,
+)

@@ -1,0 +1,165 @@
+"""Installs a hash-locked requirements file with pip into a folder of a shared cache.
+
+`install_site.py REQUIREMENTS` prints the folder, which holds the packages, their compiled
+bytecode and `site.txt`, the list of what is installed. The folder appears under its final
+name only when it is complete: it is installed aside, checked and then renamed, under a
+lock that a second process waits for. Its name is a hash of the requirements, the Python
+version and the platform, so that it never changes once it is there.
+
+The cache is $MLX_GGUF_SITES, or else mlx_gguf/sites in $XDG_CACHE_HOME or ~/.cache.
+"""
+
+import argparse
+import contextlib
+import fcntl
+import hashlib
+import importlib.metadata
+import os
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+import warnings
+from importlib.util import cache_from_source
+from pathlib import Path
+
+LISTING = "site.txt"
+
+# Runs pip and compileall.
+_PYTHON = sys.executable
+
+
+class InstallError(Exception):
+    """A one-line reason why there is no usable site folder."""
+
+
+def cache_folder(environ=os.environ) -> Path:
+    """The folder that holds the site folders."""
+    if environ.get("MLX_GGUF_SITES"):
+        return Path(environ["MLX_GGUF_SITES"])
+    base = environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()
+    return Path(base) / "mlx_gguf" / "sites"
+
+
+def site_key(requirements: bytes) -> str:
+    """Names the site folder of these requirements under this Python."""
+    identity = "\n".join([sys.version, sysconfig.get_platform()])
+    return hashlib.sha256(requirements + identity.encode()).hexdigest()
+
+
+def install(requirements: Path, cache: Path) -> Path:
+    """Returns the site folder of `requirements`, installing it when it is missing."""
+    try:
+        site = cache / site_key(requirements.read_bytes())
+        if site.exists():
+            return site
+        cache.mkdir(parents=True, exist_ok=True)
+        with _locked(site.with_suffix(".lock")):
+            # Whoever held the lock before may have installed it.
+            if not site.exists():
+                _install_new(requirements, site)
+        return site
+    except OSError as error:
+        raise InstallError(str(error)) from error
+
+
+@contextlib.contextmanager
+def _locked(path: Path):
+    """Holds an exclusive lock, which the kernel drops should this process die."""
+    with open(path, "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _install_new(requirements: Path, site: Path) -> None:
+    # Under the lock, a folder of this name can only be what a killed process left.
+    part = site.with_suffix(".part")
+    shutil.rmtree(part, ignore_errors=True)
+    try:
+        _pip_install(requirements, part)
+        installed = _check_files(part)
+        _compile(part)
+        (part / LISTING).write_text("".join(f"{name}=={version}\n" for name, version in installed))
+        part.rename(site)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _pip_install(requirements: Path, target: Path) -> None:
+    # --no-deps: the lock is the whole list; a hash for everything makes that safe.
+    _run(
+        "pip install",
+        *(_PYTHON, "-m", "pip", "install", "--quiet", "--no-input"),
+        *("--no-deps", "--require-hashes", "--only-binary", ":all:", "--no-compile"),
+        *("--disable-pip-version-check", "--root-user-action", "ignore"),
+        *("--target", str(target), "--requirement", str(requirements)),
+    )
+
+
+def _compile(folder: Path) -> None:
+    """Compiles to bytecode now: whoever imports from the cache must not write to it."""
+    try:
+        _run("compileall", _PYTHON, "-m", "compileall", "-q", "-j", "0", str(folder))
+    except InstallError:
+        # Packages hold a few files that are only for a newer Python; no other failure is.
+        missing = [p for p in folder.rglob("*.py") if not Path(cache_from_source(p)).exists()]
+        if not missing or not all(map(_is_for_another_python, missing)):
+            raise
+
+
+def _is_for_another_python(path: Path) -> bool:
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            compile(path.read_bytes(), str(path), "exec", dont_inherit=True)
+    except SyntaxError:
+        return True
+    return False
+
+
+def _check_files(folder: Path) -> list[tuple[str, str]]:
+    """The (name, version) of what is installed, each file of it present at its full size."""
+    installed = []
+    for distribution in importlib.metadata.distributions(path=[str(folder)]):
+        name = re.sub(r"[-_.]+", "-", distribution.metadata["Name"]).lower()
+        installed.append((name, distribution.version))
+        if distribution.files is None:
+            raise InstallError(f"{name}: pip left no list of its files")
+        for file in distribution.files:
+            # pip moves scripts and data that lie outside the package folder.
+            if file.parts[0] == ".." or file.size is None:
+                continue
+            path = folder / file
+            found = path.stat().st_size if path.exists() else "no file"
+            if found != file.size:
+                raise InstallError(f"{name}: {file}: expected {file.size} bytes, found {found}")
+    return sorted(installed)
+
+
+def _run(what: str, *command: str) -> None:
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    if done.returncode != 0:
+        raise InstallError(f"{what}: {_reason(done.stdout)} (exit status {done.returncode})")
+
+
+def _reason(output: str) -> str:
+    """What a failed command said, in one line: its errors, or else its last line."""
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    errors = [line for line in lines if re.match(r"ERROR|\*\*\*|\w*Error", line)]
+    return " ".join(errors or lines[-1:]) or "no output"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("requirements", type=Path)
+    requirements = parser.parse_args().requirements
+    try:
+        print(install(requirements, cache_folder()))
+    except InstallError as error:
+        print(f"install_site: {requirements.name}: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,64 @@
+"""Python packages of a hash-locked requirements file, as one folder.
+
+install_site.py installs the folder once into a cache that checkouts share. Targets take
+it as ONE source directory: one symlink in a runfiles tree, not one for each of 25,000
+files. Every `@repository//:<package>` therefore stands for the whole folder; naming the
+packages one by one still says what a target needs, and fails for what is not locked.
+"""
+
+load(":host_python.bzl", "find_python")
+
+_HEAD = """
+load("@rules_python//python:defs.bzl", "py_library")
+
+package(default_visibility = ["//visibility:public"])
+
+# site.txt lists what is installed: Bazel sees that it changed, as it cannot for a folder.
+py_library(
+    name = "site_packages",
+    data = [
+        "site",
+        "site.txt",
+    ],
+    imports = ["site"],
+)
+"""
+
+_PACKAGE = """
+py_library(
+    name = "{name}",
+    deps = [":site_packages"],
+)
+"""
+
+def _impl(ctx):
+    python = find_python(ctx, ctx.attr.version)
+    requirements = ctx.path(ctx.attr.requirements)
+    ctx.report_progress("installing %s (minutes, the first time)" % requirements.basename)
+    install = ctx.execute(
+        [python, ctx.path(ctx.attr._install_site), requirements],
+        timeout = 3600,
+    )
+    if install.return_code != 0:
+        fail("\n" + install.stderr.strip())
+    site = install.stdout.strip()
+    ctx.symlink(site, "site")
+    listing = ctx.read(site + "/site.txt")
+    ctx.file("site.txt", listing)
+    ctx.file("WORKSPACE", "")
+    ctx.file("BUILD.bazel", _HEAD + "".join([
+        _PACKAGE.format(name = line.split("==")[0].replace("-", "_"))
+        for line in listing.strip().split("\n")
+    ]))
+
+pip_site = repository_rule(
+    implementation = _impl,
+    attrs = {
+        "requirements": attr.label(mandatory = True, allow_single_file = True),
+        "version": attr.string(mandatory = True, doc = "of Python, such as \"3.11\""),
+        "_install_site": attr.label(default = Label("//tools/python:install_site.py")),
+    },
+    environ = ["HOME", "MLX_GGUF_PYTHON", "MLX_GGUF_SITES", "XDG_CACHE_HOME"],
+    # Looks at the cache again in each new Bazel server: a cache that was emptied is refilled.
+    local = True,
+)

@@ -1,0 +1,42 @@
+"""External repositories for WORKSPACE mode; a downstream WORKSPACE calls them too.
+
+    local_repository(name = "mlx_gguf", path = "...")
+    load("@mlx_gguf//tools/repo:deps.bzl", "mlx_gguf_dependencies", "mlx_gguf_toolchains")
+    mlx_gguf_dependencies()
+    mlx_gguf_toolchains()
+"""
+
+load("//tools/python:host_python.bzl", "host_python")
+load("//tools/python:pip_site.bzl", "pip_site")
+load("//tools/repo:shims.bzl", "rules_cc_shim", "rules_python_shim")
+
+_PYTHON = "3.11"
+
+def mlx_gguf_python_repositories():
+    """Declares the repositories that WORKSPACE and module mode both have."""
+    host_python(
+        name = "mlx_gguf_python",
+        version = _PYTHON,
+    )
+    pip_site(
+        name = "mlx_gguf_pip",
+        requirements = Label("//third_party/pip:requirements.lock"),
+        version = _PYTHON,
+    )
+
+def mlx_gguf_dependencies():
+    """Declares every repository; a rules_* that the caller declared before stays."""
+    declared = native.existing_rules()
+    if "rules_cc" not in declared:
+        rules_cc_shim(name = "rules_cc")
+    if "rules_python" not in declared:
+        rules_python_shim(name = "rules_python")
+    mlx_gguf_python_repositories()
+
+def mlx_gguf_toolchains():
+    """Registers the Python and Metal toolchains."""
+    native.register_toolchains(
+        "@mlx_gguf_python//:toolchain",
+        "@mlx_gguf//tools/metal/toolchains:linux",
+        "@mlx_gguf//tools/metal/toolchains:macos",
+    )
