@@ -9,8 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from backends.mlx.gguf import formats
 from backends.mlx.gguf.model.gguf_file import GGUFFile
 from backends.mlx.gguf.model.sample_file import write_sample
+
+SUPPORTED = ", ".join(formats.FORMATS)
 
 
 @pytest.fixture(scope="module", name="sample")
@@ -108,7 +111,7 @@ def test_unknown_type_id(verify, sample: Path, tmp_path: Path) -> None:
 def test_nothing_of_a_supported_type(verify, tmp_path: Path) -> None:
     path = write_sample(tmp_path / "q5_0.gguf", {"a": ("Q5_0", (4, 64)), "b": ("F32", (4, 64))})
     line = verify(path)
-    assert f"{path}: expected tensors of type Q4_K, Q6_K" in line
+    assert f"{path}: expected tensors of type {SUPPORTED}" in line
     assert line.endswith("found only F32, Q5_0")
 
 
@@ -118,9 +121,9 @@ def test_no_tensor_matches(verify, sample: Path) -> None:
 
 
 @pytest.mark.parametrize(("option", "value", "expected"), [
-    ("--types", "Q9_K", "argument --types: GGUF type: expected one of Q4_K, Q6_K"),
-    ("--types", "", "argument --types: GGUF type: expected one of Q4_K, Q6_K"),
-    ("--types", "Q4_K,,", "argument --types: GGUF type: expected one of Q4_K, Q6_K"),
+    ("--types", "Q9_K", f"argument --types: GGUF type: expected one of {SUPPORTED}"),
+    ("--types", "", f"argument --types: GGUF type: expected one of {SUPPORTED}"),
+    ("--types", "Q4_K,,", f"argument --types: GGUF type: expected one of {SUPPORTED}"),
     ("--m", "0", "argument --m: expected numbers of 1 to 4096, such as 1,5,33, found '0'"),
     ("--m", "-1", "argument --m: expected numbers of 1 to 4096"),
     ("--m", "1,x", "argument --m: expected numbers of 1 to 4096, such as 1,5,33, found '1,x'"),
