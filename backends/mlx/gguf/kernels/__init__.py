@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from backends.mlx.gguf.kernels.call import run_gather, run_linear
+from backends.mlx.gguf.kernels.call import run_gather, run_kernel, run_linear
 from backends.mlx.gguf.kernels.dispatch import (
     LINEAR,
     OPERATIONS,
@@ -27,6 +27,7 @@ __all__ = [
     "linear",
     "row_ranges",
     "run_gather",
+    "run_kernel",
     "run_linear",
 ]
 

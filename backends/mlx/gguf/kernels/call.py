@@ -34,13 +34,14 @@ def run_linear(
     rows = math.prod(x.shape[:-1])
     kernel = library.linear(
         fmt,
-        operation or dispatch.for_rows(fmt, rows),
+        operation or dispatch.for_rows(fmt, rows, outputs),
         dtype_name(x.dtype),
         dtype_name(out_dtype or x.dtype),
+        outputs,
         None if bias is None else dtype_name(bias.dtype),
     )
     inputs = [x, weight] if bias is None else [x, weight, bias]
-    return _run(kernel, inputs, (*x.shape[:-1], outputs), outputs, rows)
+    return run_kernel(kernel, inputs, (*x.shape[:-1], outputs), outputs, rows)
 
 
 def run_gather(fmt: BlockFormat, weight, indices: mx.array, out_dtype: mx.Dtype) -> mx.array:
@@ -51,7 +52,9 @@ def run_gather(fmt: BlockFormat, weight, indices: mx.array, out_dtype: mx.Dtype)
     """
     columns = fmt.columns(weight.shape[1])
     kernel = library.gather(fmt, dtype_name(out_dtype), dtype_name(indices.dtype))
-    return _run(kernel, [weight, indices], (*indices.shape, columns), columns, indices.size)
+    return run_kernel(
+        kernel, [weight, indices], (*indices.shape, columns), columns, indices.size
+    )
 
 
 def dtype_name(dtype: mx.Dtype) -> str:
@@ -59,7 +62,11 @@ def dtype_name(dtype: mx.Dtype) -> str:
     return str(dtype).rsplit(".", 1)[-1]
 
 
-def _run(kernel: library.Kernel, inputs: list, shape: tuple, n: int, m: int) -> mx.array:
+def run_kernel(kernel: library.Kernel, inputs: list, shape: tuple, n: int, m: int) -> mx.array:
+    """Runs `kernel` on `inputs`, in the order of its input names, for an output of `shape`.
+
+    n, m: what its grid covers, see `dispatch.Launch.grid`.
+    """
     run = metal.metal_kernel(
         name=kernel.name,
         input_names=list(kernel.input_names),

@@ -9,19 +9,27 @@ using namespace metal;
 
 namespace gguf {
 
-// A row of activations may start at any element (a view of a larger buffer), so
-// its loads are packed: they need the alignment of one element only.
+// Loads of eight or four neighbours of a row of x, as operands of float FMAs. A row may
+// start at any element (a view of a larger buffer): its loads are packed, which needs the
+// alignment of one element only. Wide loads move 16 bytes at once where that many are aligned.
 template <typename T> struct Activation;
+
+inline bool aligned16(device const void* p) { return ((ulong)p & 15) == 0; }
 
 // Half stays half: as the operand of a float FMA it costs nothing on Apple GPUs.
 template <> struct Activation<half> {
     typedef half Staged;
     static void load4(device const half* p, thread half* v) {
         const half4 t = half4(*(device const packed_half4*)p);
-        v[0] = t.x;
-        v[1] = t.y;
-        v[2] = t.z;
-        v[3] = t.w;
+        GGUF_UNROLL for (uint i = 0; i < 4; ++i) v[i] = t[i];
+    }
+    static void load8_wide(device const half* p, thread half* v) {
+        const uint4 t = *(device const uint4*)p;
+        GGUF_UNROLL for (uint i = 0; i < 4; ++i) {
+            const half2 h = as_type<half2>((uint)t[i]);
+            v[2 * i] = h.x;
+            v[2 * i + 1] = h.y;
+        }
     }
 };
 
@@ -29,22 +37,29 @@ template <> struct Activation<float> {
     typedef float Staged;
     static void load4(device const float* p, thread float* v) {
         const float4 t = float4(*(device const packed_float4*)p);
-        v[0] = t.x;
-        v[1] = t.y;
-        v[2] = t.z;
-        v[3] = t.w;
+        GGUF_UNROLL for (uint i = 0; i < 4; ++i) v[i] = t[i];
+    }
+    static void load8_wide(device const float* p, thread float* v) {
+        load4(p, v);
+        load4(p + 4, v + 4);
     }
 };
 
 // A bfloat is the high half of a float: widened by one bit operation, no conversion.
 template <> struct Activation<bfloat> {
     typedef float Staged;
+    static void widen(uint t, thread float* v) {
+        v[0] = as_type<float>(t << 16);
+        v[1] = as_type<float>(t & 0xFFFF0000u);
+    }
     static void load4(device const bfloat* p, thread float* v) {
         const uint2 t = as_type<uint2>(ushort4(*(device const packed_ushort4*)p));
-        v[0] = as_type<float>(t.x << 16);
-        v[1] = as_type<float>(t.x & 0xFFFF0000u);
-        v[2] = as_type<float>(t.y << 16);
-        v[3] = as_type<float>(t.y & 0xFFFF0000u);
+        widen(t.x, v);
+        widen(t.y, v + 2);
+    }
+    static void load8_wide(device const bfloat* p, thread float* v) {
+        const uint4 t = *(device const uint4*)p;
+        GGUF_UNROLL for (uint i = 0; i < 4; ++i) widen((uint)t[i], v + 2 * i);
     }
 };
 
@@ -54,10 +69,15 @@ template <typename T> inline void load4(device const T* p, thread float* v) {
     GGUF_UNROLL for (int i = 0; i < 4; ++i) v[i] = (float)s[i];
 }
 
-template <typename T> inline void load8(device const T* p,
-                                        thread typename Activation<T>::Staged* v) {
-    Activation<T>::load4(p, v);
-    Activation<T>::load4(p + 4, v + 4);
+// WIDE: `p` is aligned to 16 bytes.
+template <bool WIDE, typename T>
+inline void load8(device const T* p, thread typename Activation<T>::Staged* v) {
+    if (WIDE) {
+        Activation<T>::load8_wide(p, v);
+    } else {
+        Activation<T>::load4(p, v);
+        Activation<T>::load4(p + 4, v + 4);
+    }
 }
 
 // The products of two pairs of weights with x[0] and x[2], in two chains.

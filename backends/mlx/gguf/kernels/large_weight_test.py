@@ -41,7 +41,7 @@ def test_linear(type_name, operation, sparse):
     weight, blocks = sparse(fmt, columns)
     rows = weight.shape[0]
     x = cases.activations("zero-mean", (1, columns), "float32")
-    tile = kernels.launch(fmt, operation).n_tile
+    tile = kernels.launch(fmt, operation, rows).n_tile
     last = -(-rows // tile)
     with metal.checked(threadgroups=(last - 2, last)):
         out = kernels.run_linear(fmt, x, weight, operation=operation)

@@ -55,27 +55,30 @@ def linear(
     operation: str,
     in_dtype: str,
     out_dtype: str,
+    outputs: int,
     bias_dtype: str | None = None,
 ) -> Kernel:
     """The kernel of `out = x @ weight.T + bias` for one linear operation.
 
     Inputs: x (..., K) `in_dtype`; weight (N, bytes a row) uint8; bias (N,) `bias_dtype`
-    if that is given. Output: out (..., N) `out_dtype`.
+    if that is given. Output: out (..., N) `out_dtype`. `outputs` is N: it chooses the tile,
+    nothing else.
     """
     if operation not in dispatch.LINEAR:
         raise ValueError(f"operation: expected one of {dispatch.LINEAR}, found {operation!r}")
     for dtype in (in_dtype, out_dtype, bias_dtype):
         if dtype is not None:
             _check("floating-point dtype", dtype, FLOATS)
-    launch = dispatch.launch(fmt, operation)
+    launch = dispatch.launch(fmt, operation, outputs)
     template = [("InT", in_dtype), ("OutT", out_dtype)]
     if bias_dtype is not None:
         template.append(("BiasT", bias_dtype))
     suffix = "_bias" if bias_dtype else ""
+    file = operation.removesuffix("_16")
     return Kernel(
         name=f"gguf_{fmt.name.lower()}_{operation}{suffix}",
-        headers=(fmt.header, f"{operation}.h", "bias.h" if suffix else "no_bias.h"),
-        body=f"{operation}.metal",
+        headers=(fmt.header, f"{file}.h", "bias.h" if suffix else "no_bias.h"),
+        body=f"{file}.metal",
         input_names=("x", "weight", "bias") if suffix else ("x", "weight"),
         template=(*template, *launch.tuning),
         launch=launch,
@@ -97,7 +100,7 @@ def gather(fmt: BlockFormat, out_dtype: str, index_dtype: str = "int64") -> Kern
         body="gather.metal",
         input_names=("weight", "indices"),
         template=(("IndexT", index_dtype), ("OutT", out_dtype)),
-        launch=dispatch.launch(fmt, "gather"),
+        launch=dispatch.launch(fmt, "gather", 0),
     )
 
 

@@ -101,15 +101,30 @@ def test_output_type_may_differ_from_input(type_name):
 @TYPES
 def test_rows_select_the_kernel(type_name):
     fmt = formats.get(type_name)
-    selected = {rows: kernels.for_rows(fmt, rows) for rows in (1, 2, 16, 17, 4096)}
-    assert selected == {1: "qmv", 2: "qmv_batch", 16: "qmv_batch", 17: "qmm", 4096: "qmm"}
+
+    def selected(outputs: int) -> dict[int, str]:
+        rows = (1, 2, 3, 8, 9, 16, 17, 4096)
+        return {row: kernels.for_rows(fmt, row, outputs) for row in rows}
+
+    few = selected(4096)
+    assert few == {
+        1: "qmv",
+        2: "qmv",
+        3: "qmv_batch",
+        8: "qmv_batch",
+        9: "qmv_batch_16",
+        16: "qmv_batch_16",
+        17: "qmm",
+        4096: "qmm",
+    }
+    assert selected(128256) == few | {2: "qmv_batch"}
     with pytest.raises(ValueError, match="expected at least 1, found 0"):
-        kernels.for_rows(fmt, 0)
+        kernels.for_rows(fmt, 0, 4096)
 
 
 def test_row_ranges_leave_no_gap():
-    for fmt in formats.FORMATS.values():
-        ranges = kernels.row_ranges(fmt)
+    for fmt, outputs in itertools.product(formats.FORMATS.values(), (1, 128256)):
+        ranges = kernels.row_ranges(fmt, outputs)
         assert ranges[0][1] == 1 and ranges[-1][2] is None
         for (_, _, last), (_, first, _) in itertools.pairwise(ranges):
             assert first == last + 1
@@ -117,11 +132,11 @@ def test_row_ranges_leave_no_gap():
 
 # A tile of x is `m_tile` rows: the weights are read once for each, not once for each row.
 @TYPES
-@pytest.mark.parametrize("operation", ["qmv_batch", "qmm"])
+@pytest.mark.parametrize("operation", ["qmv_batch", "qmv_batch_16", "qmm"])
 def test_weights_are_decoded_once_a_tile(type_name, operation):
     fmt = formats.get(type_name)
     blocks = cases.weight(type_name, 64, 256)[0]
-    tile = kernels.launch(fmt, operation).m_tile
+    tile = kernels.launch(fmt, operation, 64).m_tile
 
     def bytes_read(rows: int) -> int:
         x = cases.activations("zero-mean", (rows, 256), "float32")

@@ -20,6 +20,7 @@ template <> struct Operand<half> {
     }
     // Two integers of at most 8 bits.
     static Pair exact(int first, int second) { return half2((half)first, (half)second); }
+    static Pair join(half first, half second) { return half2(first, second); }
     static half first(Pair p) { return p.x; }
     static half second(Pair p) { return p.y; }
 
@@ -30,17 +31,21 @@ template <> struct Operand<half> {
 };
 
 template <> struct Operand<bfloat> {
-    typedef ushort2 Pair;
+    typedef bfloat2 Pair;
 
     template <uint BITS> static Pair pair(uint q) {
-        return as_type<ushort2>(q << (7 - BITS) | (127 + BITS) << 7 | (127 + BITS) << 23);
+        return as_type<bfloat2>(q << (7 - BITS) | (127 + BITS) << 7 | (127 + BITS) << 23);
     }
     static Pair exact(int first, int second) {
         // Cutting a float off after 8 bits loses none of them.
-        return ushort2(as_type<ushort2>((float)first).y, as_type<ushort2>((float)second).y);
+        const ushort a = as_type<ushort2>((float)first).y, b = as_type<ushort2>((float)second).y;
+        return as_type<bfloat2>(ushort2(a, b));
     }
-    static bfloat first(Pair p) { return as_type<bfloat>(p.x); }
-    static bfloat second(Pair p) { return as_type<bfloat>(p.y); }
+    static Pair join(bfloat first, bfloat second) {
+        return as_type<bfloat2>(ushort2(as_type<ushort>(first), as_type<ushort>(second)));
+    }
+    static bfloat first(Pair p) { return as_type<bfloat>(as_type<ushort2>(p).x); }
+    static bfloat second(Pair p) { return as_type<bfloat>(as_type<ushort2>(p).y); }
 
     static void load4(device const bfloat* p, thread bfloat* v) {
         const ushort4 t = ushort4(*(device const packed_ushort4*)p);
@@ -56,6 +61,7 @@ template <> struct Operand<float> {
         return float2((float)p.x, (float)p.y);
     }
     static Pair exact(int first, int second) { return float2((float)first, (float)second); }
+    static Pair join(float first, float second) { return float2(first, second); }
     static float first(Pair p) { return p.x; }
     static float second(Pair p) { return p.y; }
 
@@ -74,13 +80,14 @@ template <uint COUNT, typename T> inline void load(device const T* p, thread T* 
     }
 }
 
-// The sum of COUNT activations.
-template <uint COUNT, typename T> inline float sum_of(device const T* p) {
+// The sum of COUNT activations, a multiple of 8. WIDE: `p` is aligned to 16 bytes.
+template <uint COUNT, bool WIDE, typename T> inline float sum_of(device const T* p) {
     float total = 0.0f;
-    GGUF_UNROLL for (uint i = 0; i < COUNT; i += 4) {
-        float v[4];
-        load4(p + i, v);
-        total += (v[0] + v[1]) + (v[2] + v[3]);
+    GGUF_UNROLL for (uint i = 0; i < COUNT; i += 8) {
+        typename Activation<T>::Staged v[8];
+        load8<WIDE>(p + i, v);
+        total += (((float)v[0] + (float)v[1]) + ((float)v[2] + (float)v[3])) +
+                 (((float)v[4] + (float)v[5]) + ((float)v[6] + (float)v[7]));
     }
     return total;
 }

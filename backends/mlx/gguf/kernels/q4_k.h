@@ -31,7 +31,7 @@ struct Q4_K {
 
     // Eight groups of a row, as the left operands of matrix products.
     struct Matrix {
-        enum : uint { GROUP = 32, BITS = 4 };
+        enum : uint { GROUP = 32, BITS = 4, HAS_OFFSETS = 1 };
 
         device const uchar* quants_from;
         SixBitFactors factors;

@@ -37,7 +37,7 @@ struct Q5_K {
 
     // Eight groups of a row, as the left operands of matrix products.
     struct Matrix {
-        enum : uint { GROUP = 32, BITS = 5 };
+        enum : uint { GROUP = 32, BITS = 5, HAS_OFFSETS = 1 };
 
         device const uchar* block;
         SixBitFactors factors;

@@ -39,7 +39,7 @@ struct Q6_K {
 
     // Eight groups of a row, half a block, as the left operands of matrix products.
     struct Matrix {
-        enum : uint { GROUP = 16, BITS = 6 };
+        enum : uint { GROUP = 16, BITS = 6, HAS_OFFSETS = 1 };
 
         device const Word* low;
         device const Word* high;
@@ -77,7 +77,9 @@ struct Q6_K {
     // 1 + (15 + 16 q) / 1024 for runs 2 and 3. A half is a free operand of a float FMA;
     // its offset, taken at q = 32, leaves with the sum of x that starts the chain.
     template <uint ROWS> struct MatVec {
-        enum : uint { LANES = 8 };
+        // Neighbours in x belong to neighbouring lanes: wide loads gain nothing (on an H100
+        // they cost 6 percent).
+        enum : uint { LANES = 8, WIDE_X = 0 };
 
         uint h, j;
         uint low, high, scales;  // of the lane's bytes in a block, in words
@@ -106,13 +108,13 @@ struct Q6_K {
         // Adds the lane's part of one block of ROWS rows to `sum`, in units of 1 / 64. `x`:
         // activations from the lane's first weight on. The block lies `at` words from the
         // start of each row.
-        template <typename InT> void step(device const InT* x,
-                                          device const Word* const thread* rows, uint at,
-                                          thread float* sum) const {
+        template <bool WIDE, typename InT> void step(device const InT* x,
+                                                     device const Word* const thread* rows, uint at,
+                                                     thread float* sum) const {
             typename Activation<InT>::Staged v[4][8];
             float start[4];
             GGUF_UNROLL for (uint run = 0; run < 4; ++run) {
-                load8(x + 32 * run, v[run]);
+                load8<WIDE>(x + 32 * run, v[run]);
                 float total = (float)v[run][0];
                 GGUF_UNROLL for (uint i = 1; i < 8; ++i) total += (float)v[run][i];
                 start[run] = total * (run < 2 ? -1.96875f : -1.5146484375f);

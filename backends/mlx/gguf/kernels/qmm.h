@@ -25,38 +25,37 @@ template <typename F, typename InT> struct MatMat {
         FACTORS = (2 * N + M) * GROUPS,  // scales and offsets of weights, sums of x
     };
     typedef Operand<InT> X;
+    typedef typename X::Pair Pair;
 
     // 16 weights of a row: runs RUNS part .. of groups i ..
     static void stage_weights(thread const typename F::Matrix& from, uint i, uint part,
-                              threadgroup InT* to) {
+                              threadgroup Pair* to) {
         constexpr uint RUNS = 16 / (2 * E);
         GGUF_UNROLL for (uint r = 0; r < RUNS; ++r) {
             typename X::Pair q[E];
             const uint run = part * RUNS + r;
             from.template quants<X>(i + run / 4, run % 4, q);
-            GGUF_UNROLL for (uint e = 0; e < E; ++e) {
-                to[r * 2 * E + 2 * e] = X::first(q[e]);
-                to[r * 2 * E + 2 * e + 1] = X::second(q[e]);
-            }
+            GGUF_UNROLL for (uint e = 0; e < E; ++e) to[r * E + e] = q[e];
         }
     }
 
     // 8 activations of a row, in the order of the weights. Returns their sum.
-    static float stage_activations(device const InT* from, threadgroup InT* to) {
+    static float stage_activations(device const InT* from, threadgroup Pair* to) {
         InT v[8];
         load<8>(from, v);
         float total = 0.0f;
-        GGUF_UNROLL for (uint i = 0; i < 8; ++i) {
-            total += (float)v[i];
-            to[i] = v[i / (2 * E) * (2 * E) + i % 2 * E + i % (2 * E) / 2];
+        GGUF_UNROLL for (uint i = 0; i < 8; ++i) total += (float)v[i];
+        GGUF_UNROLL for (uint i = 0; i < 4; ++i) {
+            const uint first = i / E * (2 * E) + i % E;
+            to[i] = X::join(v[first], v[first + E]);
         }
         return total;
     }
 };
 
-template <typename F, typename InT, typename OutT, typename Bias>
+template <typename F, typename InT, typename OutT, typename Bias, typename Pair>
 inline void qmm(device const InT* x, device const uchar* weight, Bias bias, device OutT* out,
-                threadgroup InT* w_tile, threadgroup InT* x_tile, threadgroup float* factors,
+                threadgroup Pair* w_pairs, threadgroup Pair* x_pairs, threadgroup float* factors,
                 uint n_rows, uint row_bytes, uint m_rows, uint3 group, uint thread_index,
                 uint simdgroup, uint lane) {
     typedef MatMat<F, InT> T;
@@ -70,8 +69,10 @@ inline void qmm(device const InT* x, device const uchar* weight, Bias bias, devi
     const uint x_row = thread_index / 4, x_part = thread_index % 4;
     device const uchar* w_from = weight + (ulong)min(n0 + w_row, n_rows - 1) * row_bytes;
     device const InT* x_from = x + (ulong)min(m0 + x_row, m_rows - 1) * columns + 8 * x_part;
-    threadgroup InT* w_to = w_tile + w_row * T::STRIDE + 16 * w_part;
-    threadgroup InT* x_to = x_tile + x_row * T::STRIDE + 8 * x_part;
+    threadgroup Pair* w_to = w_pairs + (w_row * T::STRIDE + 16 * w_part) / 2;
+    threadgroup Pair* x_to = x_pairs + (x_row * T::STRIDE + 8 * x_part) / 2;
+    threadgroup const InT* w_tile = (threadgroup const InT*)w_pairs;
+    threadgroup const InT* x_tile = (threadgroup const InT*)x_pairs;
 
     threadgroup float* scales = factors;
     threadgroup float* offsets = scales + T::N * T::GROUPS;

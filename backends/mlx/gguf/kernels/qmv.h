@@ -8,6 +8,19 @@
 
 namespace gguf {
 
+// The lane's part of all blocks, from block `first` on in steps of STEP.
+template <bool WIDE, uint STEP, uint WEIGHTS, uint BLOCK_WORDS, typename MatVec, typename InT,
+          typename Word>
+inline void accumulate(MatVec mat_vec, device const InT* x, device const Word* const thread* rows,
+                       uint first, uint blocks, thread float* sum) {
+    uint at = first * BLOCK_WORDS;
+    for (uint b = first; b < blocks; b += STEP) {
+        mat_vec.template step<WIDE>(x, rows, at, sum);
+        x += STEP * WEIGHTS;
+        at += STEP * BLOCK_WORDS;
+    }
+}
+
 template <typename F, uint ROWS, uint SIMDGROUPS, typename InT, typename OutT, typename Bias>
 inline void qmv(device const InT* x, device const uchar* weight, Bias bias, device OutT* out,
                 uint n_rows, uint row_bytes, uint3 group, uint simdgroup, uint lane) {
@@ -34,12 +47,14 @@ inline void qmv(device const InT* x, device const uchar* weight, Bias bias, devi
         sum[r] = 0.0f;
     }
 
-    uint at = lane / LANES * BLOCK_WORDS;
-    for (uint b = lane / LANES; b < blocks; b += 32 / LANES) {
-        mat_vec.step(x_lane, rows, at, sum);
-        x_lane += 32 / LANES * F::WEIGHTS;
-        at += 32 / LANES * BLOCK_WORDS;
-    }
+    const uint first = lane / LANES;
+    constexpr uint STEP = 32 / LANES;
+    if (MatVec::WIDE_X && aligned16(x_lane))
+        accumulate<MatVec::WIDE_X, STEP, F::WEIGHTS, BLOCK_WORDS>(mat_vec, x_lane, rows, first,
+                                                                  blocks, sum);
+    else
+        accumulate<false, STEP, F::WEIGHTS, BLOCK_WORDS>(mat_vec, x_lane, rows, first, blocks,
+                                                         sum);
 
     GGUF_UNROLL for (uint r = 0; r < ROWS; ++r) {
         const float total = MatVec::finish(simd_sum(sum[r]));

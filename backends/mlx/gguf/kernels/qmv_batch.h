@@ -1,8 +1,8 @@
-// Linear, small batches: 2 to about 16 rows of x, 8 of them to a tile.
+// Linear, small batches: 2 to about 16 rows of x.
 //
-// A threadgroup computes 8 TILES outputs for 8 rows of x. Its simdgroups deal the groups
-// of weights out among themselves, eight at a time, and add their partial sums in
-// threadgroup memory. Every weight is decoded once for the 8 rows, in registers, as an
+// A threadgroup computes 8 TILES outputs for 8 X_TILES rows of x. Its simdgroups deal the
+// groups of weights out among themselves, eight at a time, and add their partial sums in
+// threadgroup memory. Every weight is decoded once for all rows of x, in registers, as an
 // element of the left one of two 8x8 simdgroup matrices (design: our own study, after
 // llama.cpp's mul_mv_mma).
 //
@@ -15,14 +15,15 @@
 
 namespace gguf {
 
-template <typename F, uint TILES, uint SIMDGROUPS, typename InT, typename OutT, typename Bias>
+template <typename F, uint TILES, uint X_TILES, uint SIMDGROUPS, typename InT, typename OutT,
+          typename Bias>
 inline void qmv_batch(device const InT* x, device const uchar* weight, Bias bias,
                       device OutT* out, threadgroup float* partial, uint n_rows,
                       uint row_bytes, uint m_rows, uint3 group, uint simdgroup, uint lane) {
     typedef typename F::Matrix Matrix;
     typedef Operand<InT> X;
     constexpr uint GROUP = Matrix::GROUP, E = GROUP / 8;
-    const uint n0 = group.x * (8 * TILES), m0 = group.y * 8;
+    const uint n0 = group.x * (8 * TILES), m0 = group.y * (8 * X_TILES);
     const uint columns = row_bytes / F::BYTES * F::WEIGHTS, groups = columns / GROUP;
     const Fragment at(lane);
 
@@ -30,67 +31,91 @@ inline void qmv_batch(device const InT* x, device const uchar* weight, Bias bias
     device const uchar* rows[TILES];
     GGUF_UNROLL for (uint t = 0; t < TILES; ++t)
         rows[t] = weight + (ulong)min(n0 + 8 * t + at.row, n_rows - 1) * row_bytes;
-    device const InT* x0 = x + (ulong)min(m0 + at.column, m_rows - 1) * columns;
-    device const InT* x1 = x + (ulong)min(m0 + at.column + 1, m_rows - 1) * columns;
+    device const InT* x_rows[X_TILES][2];
+    GGUF_UNROLL for (uint u = 0; u < X_TILES; ++u) {
+        GGUF_UNROLL for (uint e = 0; e < 2; ++e)
+            x_rows[u][e] = x + (ulong)min(m0 + 8 * u + at.column + e, m_rows - 1) * columns;
+    }
+    const bool wide = aligned16(x);
 
-    simdgroup_float8x8 sum[TILES];
-    GGUF_UNROLL for (uint t = 0; t < TILES; ++t) sum[t] = zeros();
+    simdgroup_float8x8 sum[TILES][X_TILES];
+    GGUF_UNROLL for (uint t = 0; t < TILES; ++t) {
+        GGUF_UNROLL for (uint u = 0; u < X_TILES; ++u) sum[t][u] = zeros();
+    }
     for (uint g = simdgroup * 8; g < groups; g += SIMDGROUPS * 8) {
         Matrix left[TILES];
         GGUF_UNROLL for (uint t = 0; t < TILES; ++t) left[t].load(rows[t], g);
 
         // What is the same for all weights of a group, times the sum of its activations:
-        // one product for eight groups, with element k standing for group g + k.
-        // Groups past the last, in formats of less than eight to a block, count as zeros.
-        simdgroup_float8x8 x_sums = zeros();
-        if (g + at.row < groups)
-            set(x_sums, sum_of<GROUP>(x0 + (g + at.row) * GROUP),
-                sum_of<GROUP>(x1 + (g + at.row) * GROUP));
-        GGUF_UNROLL for (uint t = 0; t < TILES; ++t) {
-            simdgroup_float8x8 offsets;
-            set(offsets, g + at.column < groups ? left[t].offset(at.column) : 0.0f,
-                g + at.column + 1 < groups ? left[t].offset(at.column + 1) : 0.0f);
-            simdgroup_multiply_accumulate(sum[t], offsets, x_sums, sum[t]);
+        // one product for eight groups, with element k standing for group g + k. Groups past
+        // the last, in formats of less than eight to a block, count as zeros.
+        if (Matrix::HAS_OFFSETS) {
+            simdgroup_float8x8 offsets[TILES];
+            GGUF_UNROLL for (uint t = 0; t < TILES; ++t)
+                set(offsets[t], g + at.column < groups ? left[t].offset(at.column) : 0.0f,
+                    g + at.column + 1 < groups ? left[t].offset(at.column + 1) : 0.0f);
+            GGUF_UNROLL for (uint u = 0; u < X_TILES; ++u) {
+                const uint from = min(g + at.row, groups - 1) * GROUP;
+                simdgroup_float8x8 x_sums;
+                if (wide)
+                    set(x_sums, sum_of<GROUP, true>(x_rows[u][0] + from),
+                        sum_of<GROUP, true>(x_rows[u][1] + from));
+                else
+                    set(x_sums, sum_of<GROUP, false>(x_rows[u][0] + from),
+                        sum_of<GROUP, false>(x_rows[u][1] + from));
+                GGUF_UNROLL for (uint t = 0; t < TILES; ++t)
+                    simdgroup_multiply_accumulate(sum[t][u], offsets[t], x_sums, sum[t][u]);
+            }
         }
 
         GGUF_UNROLL for (uint i = 0; i < 8; ++i) {
             if (g + i >= groups) break;
-            InT v0[E], v1[E];
-            load<E>(x0 + (g + i) * GROUP + E * at.row, v0);
-            load<E>(x1 + (g + i) * GROUP + E * at.row, v1);
+            simdgroup_matrix<InT, 8, 8> right[X_TILES][E];
+            GGUF_UNROLL for (uint u = 0; u < X_TILES; ++u) {
+                InT v0[E], v1[E];
+                load<E>(x_rows[u][0] + (g + i) * GROUP + E * at.row, v0);
+                load<E>(x_rows[u][1] + (g + i) * GROUP + E * at.row, v1);
+                GGUF_UNROLL for (uint e = 0; e < E; ++e) set(right[u][e], v0[e], v1[e]);
+            }
             GGUF_UNROLL for (uint t = 0; t < TILES; ++t) {
                 typename X::Pair q[E];
                 left[t].template quants<X>(i, at.column / 2, q);
-                simdgroup_float8x8 product = zeros();
-                GGUF_UNROLL for (uint e = 0; e < E; ++e) {
-                    simdgroup_matrix<InT, 8, 8> a, b;
-                    set(a, X::first(q[e]), X::second(q[e]));
-                    set(b, v0[e], v1[e]);
-                    simdgroup_multiply_accumulate(product, a, b, product);
-                }
                 const float scale = left[t].scale(i);
-                GGUF_UNROLL for (uint e = 0; e < 2; ++e)
-                    sum[t].thread_elements()[e] = fma(scale, product.thread_elements()[e],
-                                                      sum[t].thread_elements()[e]);
+                GGUF_UNROLL for (uint u = 0; u < X_TILES; ++u) {
+                    simdgroup_float8x8 product = zeros();
+                    GGUF_UNROLL for (uint e = 0; e < E; ++e) {
+                        simdgroup_matrix<InT, 8, 8> a;
+                        set(a, X::first(q[e]), X::second(q[e]));
+                        simdgroup_multiply_accumulate(product, a, right[u][e], product);
+                    }
+                    GGUF_UNROLL for (uint e = 0; e < 2; ++e)
+                        sum[t][u].thread_elements()[e] =
+                            fma(scale, product.thread_elements()[e],
+                                sum[t][u].thread_elements()[e]);
+                }
             }
         }
     }
 
     // partial[simdgroup][tile][element of the tile], elements in the order of the lanes.
+    constexpr uint ALL = TILES * X_TILES;
     GGUF_UNROLL for (uint t = 0; t < TILES; ++t) {
-        GGUF_UNROLL for (uint e = 0; e < 2; ++e)
-            partial[(simdgroup * TILES + t) * 64 + 2 * lane + e] = sum[t].thread_elements()[e];
+        GGUF_UNROLL for (uint u = 0; u < X_TILES; ++u) {
+            GGUF_UNROLL for (uint e = 0; e < 2; ++e)
+                partial[(simdgroup * ALL + t * X_TILES + u) * 64 + 2 * lane + e] =
+                    sum[t][u].thread_elements()[e];
+        }
     }
     threadgroup_barrier(mem_flags::mem_threadgroup);
-    for (uint t = simdgroup; t < TILES; t += SIMDGROUPS) {
+    for (uint t = simdgroup; t < ALL; t += SIMDGROUPS) {
         float total[2] = {0.0f, 0.0f};
         GGUF_UNROLL for (uint s = 0; s < SIMDGROUPS; ++s) {
             GGUF_UNROLL for (uint e = 0; e < 2; ++e)
-                total[e] += partial[(s * TILES + t) * 64 + 2 * lane + e];
+                total[e] += partial[(s * ALL + t) * 64 + 2 * lane + e];
         }
         simdgroup_float8x8 tile;
         set(tile, total[0], total[1]);
-        store(tile, at, n0 + 8 * t, m0, n_rows, m_rows, bias, out);
+        store(tile, at, n0 + t / X_TILES * 8, m0 + t % X_TILES * 8, n_rows, m_rows, bias, out);
     }
 }
 

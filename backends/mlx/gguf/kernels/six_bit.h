@@ -81,7 +81,9 @@ struct SixBitLane {
 //   with numbers linear in the quants;
 //   centred(sum, x_sum): such a sum as the sum of 16 q x.
 template <typename Quants, uint ROWS> struct SixBitMatVec {
-    enum : uint { LANES = 4 };
+    // A lane's activations lie 128 bytes and more from the next lane's, in half and bfloat:
+    // wide loads halve the cache lines that a simdgroup touches.
+    enum : uint { LANES = 4, WIDE_X = 1 };
     typedef uint4 Word;
 
     SixBitLane factors;
@@ -96,7 +98,7 @@ template <typename Quants, uint ROWS> struct SixBitMatVec {
 
     // Adds the lane's part of one block of ROWS rows to `sum`. `x`: activations from the
     // lane's first weight on. The block lies `at` words from the start of each row.
-    template <typename InT>
+    template <bool WIDE, typename InT>
     void step(device const InT* x, device const Word* const thread* rows, uint at,
               thread float* sum) const {
         float low[ROWS], high[ROWS];
@@ -107,8 +109,8 @@ template <typename Quants, uint ROWS> struct SixBitMatVec {
             GGUF_UNROLL for (uint r = 0; r < ROWS; ++r) quants.load(rows[r], at, part, words[r]);
             GGUF_UNROLL for (uint c = 0; c < 4; c += 2) {
                 typename Activation<InT>::Staged xl[8], xh[8];
-                load8(x + 16 * part + 4 * c, xl);
-                load8(x + 16 * part + 4 * c + 32, xh);
+                load8<WIDE>(x + 16 * part + 4 * c, xl);
+                load8<WIDE>(x + 16 * part + 4 * c + 32, xh);
                 GGUF_UNROLL for (uint i = 0; i < 8; ++i) {
                     xl_sum += (float)xl[i];
                     xh_sum += (float)xh[i];

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from backends.mlx.gguf.formats import FORMATS, BlockFormat
 from backends.mlx.gguf.kernels import dispatch, library
@@ -16,48 +17,57 @@ from backends.mlx.gguf.kernels import dispatch, library
 _SMALL_AND_LARGE = (5, 16)
 
 
-def units() -> list[dict]:
-    """The units, in the form that `tools.metal.load_units` reads."""
+class Built(NamedTuple):
+    """A kernel that is built, for inputs (name, dtype, shape) of one kind."""
+
+    fmt: BlockFormat
+    kernel: library.Kernel
+    inputs: tuple[tuple[str, str, tuple[int, ...]], ...]
+    out_dtype: str
+
+
+def built() -> list[Built]:
+    """Every kernel that is built: all types, operations, tunings, dtypes, address spaces."""
     found = []
     for fmt in FORMATS.values():
         for operation in dispatch.LINEAR:
-            found += _linear_units(fmt, operation)
-        found += _gather_units(fmt)
+            for least, launch in dispatch.launches(fmt, operation):
+                found += _linear(fmt, operation, least, launch.m_tile)
+        found += _gather(fmt)
     return found
 
 
-def _linear_units(fmt: BlockFormat, operation: str) -> Iterator[dict]:
-    rows = next(first for name, first, _ in dispatch.row_ranges(fmt) if name == operation)
+def _linear(fmt: BlockFormat, operation: str, outputs: int, rows: int) -> Iterator[Built]:
     for dtype in library.FLOATS:
-        x = ["x", dtype, [rows, fmt.block_weights]]
+        x = ("x", dtype, (rows, fmt.block_weights))
         for bias_dtype in dict.fromkeys((None, dtype, "float32")):
-            kernel = library.linear(fmt, operation, dtype, dtype, bias_dtype)
-            for outputs in _SMALL_AND_LARGE if bias_dtype else _SMALL_AND_LARGE[-1:]:
-                inputs = [x, ["weight", "uint8", [outputs, fmt.block_bytes]]]
-                if bias_dtype:
-                    inputs.append(["bias", bias_dtype, [outputs]])
-                yield _unit(kernel, inputs, dtype)
+            kernel = library.linear(fmt, operation, dtype, dtype, outputs, bias_dtype)
+            for count in _SMALL_AND_LARGE if bias_dtype else _SMALL_AND_LARGE[-1:]:
+                weight = ("weight", "uint8", (count, fmt.block_bytes))
+                bias = (("bias", bias_dtype, (count,)),) if bias_dtype else ()
+                yield Built(fmt, kernel, (x, weight, *bias), dtype)
 
 
-def _gather_units(fmt: BlockFormat) -> Iterator[dict]:
+def _gather(fmt: BlockFormat) -> Iterator[Built]:
+    weight = ("weight", "uint8", (16, fmt.block_bytes))
     for dtype in library.FLOATS:
         for index_dtype in library.INDICES:
             kernel = library.gather(fmt, dtype, index_dtype)
             for count in _SMALL_AND_LARGE:
-                weight = ["weight", "uint8", [16, fmt.block_bytes]]
-                yield _unit(kernel, [weight, ["indices", index_dtype, [count]]], dtype)
+                yield Built(fmt, kernel, (weight, ("indices", index_dtype, (count,))), dtype)
 
 
-def _unit(kernel: library.Kernel, inputs: list, out_dtype: str) -> dict:
+def as_unit(found: Built) -> dict:
+    """The entry of a units file, as `tools.metal.load_units` reads it."""
     return {
-        "name": kernel.name,
-        "headers": list(kernel.headers),
-        "source": kernel.body,
-        "inputs": inputs,
-        "outputs": [["out", out_dtype]],
-        "template": [list(argument) for argument in kernel.template],
+        "name": found.kernel.name,
+        "headers": list(found.kernel.headers),
+        "source": found.kernel.body,
+        "inputs": [list(entry) for entry in found.inputs],
+        "outputs": [["out", found.out_dtype]],
+        "template": [list(argument) for argument in found.kernel.template],
     }
 
 
 if __name__ == "__main__":
-    print(json.dumps({"units": units()}, indent=1))
+    print(json.dumps({"units": [as_unit(found) for found in built()]}, indent=1))

@@ -14,59 +14,61 @@ from backends.mlx.gguf.kernels import cases, units
 from tools import metal
 
 HERE = Path(kernels.__file__).parent
-UNITS = units.units()
+BUILT = units.built()
 
 
-def ident(unit: dict) -> str:
-    space = "small" if np.prod(unit["inputs"][-1][2]) < 8 else "large"
-    dtypes = [dtype for _, dtype, _ in unit["inputs"]] + [unit["outputs"][0][1]]
-    return "-".join([unit["name"], *dtypes, space])
+def ident(found: units.Built) -> str:
+    space = "small" if np.prod(found.inputs[-1][2]) < 8 else "large"
+    dtypes = [dtype for _, dtype, _ in found.inputs]
+    tuning = [str(value) for _, value in found.kernel.launch.tuning]
+    return "-".join([found.kernel.name, *tuning, *dtypes, found.out_dtype, space])
 
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory) -> list[metal.Unit]:
-    """The units as `metal_library` reads them, in the order of UNITS."""
+    """The units as `metal_library` reads them, in the order of BUILT."""
     path = tmp_path_factory.mktemp("units") / "units.json"
-    path.write_text(json.dumps({"units": UNITS}))
+    path.write_text(json.dumps({"units": [units.as_unit(found) for found in BUILT]}))
     return metal.load_units(path, root=HERE)
 
 
-def call(unit: dict) -> tuple[mx.array, np.ndarray, np.ndarray]:
-    """Runs a unit's kernel. Returns the output, the exact one and the largest error."""
-    fmt = next(f for f in formats.FORMATS.values() if f.name.lower() in unit["name"])
-    (out_dtype,) = (dtype for _, dtype in unit["outputs"])
-    inputs = {name: (dtype, shape) for name, dtype, shape in unit["inputs"]}
+def call(found: units.Built) -> tuple[mx.array, np.ndarray, np.ndarray]:
+    """Runs a kernel. Returns the output, the exact one and the largest error."""
+    fmt, kernel, out_dtype = found.fmt, found.kernel, found.out_dtype
+    inputs = {name: (dtype, shape) for name, dtype, shape in found.inputs}
     outputs, row_bytes = inputs["weight"][1]
-    blocks, exact, reach = cases.weight(fmt.name, outputs, fmt.columns(row_bytes))
+    columns = fmt.columns(row_bytes)
+    blocks, exact, reach = cases.weight(fmt.name, outputs, columns)
     if "indices" in inputs:
-        dtype, shape = inputs["indices"]
-        indices = mx.arange(shape[0]).astype(getattr(mx, dtype))
-        out = kernels.run_gather(fmt, blocks, indices, getattr(mx, out_dtype))
-        expected = exact[: shape[0]]
+        dtype, (count,) = inputs["indices"]
+        indices = mx.arange(count).astype(getattr(mx, dtype))
+        out = kernels.run_kernel(kernel, [blocks, indices], (count, columns), columns, count)
+        expected = exact[:count]
         return out, expected, 0.5 * formats.ulp(expected, out_dtype)
-    x = cases.activations("zero-mean", tuple(inputs["x"][1]), inputs["x"][0])
+    dtype, shape = inputs["x"]
+    x = cases.activations("zero-mean", shape, dtype)
     expected = cases.as_float64(x) @ exact.T
-    bias = None
+    arguments = {"x": x, "weight": blocks}
     if "bias" in inputs:
-        bias = cases.activations("zero-mean", (outputs,), inputs["bias"][0])
-        expected = expected + cases.as_float64(bias)
-    operation = next(o for o in reversed(kernels.LINEAR) if o in unit["source"])
-    out = kernels.run_linear(fmt, x, blocks, bias, operation, getattr(mx, out_dtype))
+        arguments["bias"] = cases.activations("zero-mean", (outputs,), inputs["bias"][0])
+        expected = expected + cases.as_float64(arguments["bias"])
+    ordered = [arguments[name] for name in kernel.input_names]
+    out = kernels.run_kernel(kernel, ordered, (shape[0], outputs), outputs, shape[0])
     bound = formats.linear_bound(cases.as_float64(x), reach, expected, out_dtype)
     return out, expected, bound
 
 
-@pytest.mark.parametrize("number", range(len(UNITS)), ids=lambda n: ident(UNITS[n]))
+@pytest.mark.parametrize("number", range(len(BUILT)), ids=lambda n: ident(BUILT[n]))
 def test_unit_runs_checked_and_is_right(number, built):
     with metal.checked() as report:
-        out, expected, bound = call(UNITS[number])
+        out, expected, bound = call(BUILT[number])
     assert report.keys == {built[number].key}
     assert (np.abs(cases.as_float64(out) - expected) <= bound).all()
 
 
 def test_units_are_distinct(built):
-    assert len({unit.key for unit in built}) == len(UNITS)
-    assert len({unit.function for unit in built}) == len(UNITS)
+    assert len({unit.key for unit in built}) == len(BUILT)
+    assert len({unit.function for unit in built}) == len(BUILT)
 
 
 def test_every_unit_is_compiled_ahead_of_time(built):

@@ -31,11 +31,12 @@ def emit_linear(P: MLXProgramBuilder, operands: Operands) -> None:
             operation,
             _name(operands.source_dtype),
             _name(operands.dtype),
+            operands.last,
             _name(operands.bias_dtype),
         )
         _emit_kernel(P, kernel, inputs, operands, row_count)
 
-    _emit_rows(P, operands, kernels.row_ranges(fmt), emit)
+    _emit_rows(P, operands, kernels.row_ranges(fmt, operands.last), emit)
 
 
 def emit_embedding(P: MLXProgramBuilder, operands: Operands) -> None:
