@@ -64,9 +64,13 @@ struct bfloat {
  private:
   // Round to nearest, ties to even; a NaN stays a NaN.
   static MSL_FN uint16_t round_to_bits(float value) {
+#ifdef MSL_ROUND_TO_BFLOAT  // where an instruction does it
+    return MSL_ROUND_TO_BFLOAT(value);
+#else
     const uint32_t word = __builtin_bit_cast(uint32_t, value);
     if ((word & 0x7fffffffu) > 0x7f800000u) return uint16_t((word >> 16) | 0x40);
     return uint16_t((word + 0x7fffu + ((word >> 16) & 1)) >> 16);
+#endif
   }
 };
 

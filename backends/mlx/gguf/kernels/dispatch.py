@@ -24,7 +24,7 @@ class Launch:
     threads: int
     n_tile: int
     m_tile: int
-    tuning: tuple[tuple[str, int], ...] = ()
+    tuning: tuple[tuple[str, int | bool], ...] = ()
     per_thread: bool = False
 
     @property
@@ -43,9 +43,9 @@ class Launch:
 
 
 
-def _qmv(rows: int, simdgroups: int) -> Launch:
-    tuning = (("ROWS", rows), ("SIMDGROUPS", simdgroups))
-    return Launch(32 * simdgroups, rows * simdgroups, 1, tuning)
+def _qmv(rows: int, simdgroups: int, split_k: bool = False) -> Launch:
+    tuning = (("ROWS", rows), ("SIMDGROUPS", simdgroups), ("SPLIT_K", split_k))
+    return Launch(32 * simdgroups, rows if split_k else rows * simdgroups, 1, tuning)
 
 
 def _qmv_batch(tiles: int, x_tiles: int, simdgroups: int) -> Launch:
@@ -57,27 +57,32 @@ def _qmv_batch(tiles: int, x_tiles: int, simdgroups: int) -> Launch:
 _MANY = 32768
 
 # (GGUF type or None for every other, operation) -> launches, each with the outputs N from
-# which on it is used. The times are microseconds on an NVIDIA H100, bfloat16, all of one run,
+# which on it is used. The times are microseconds on one NVIDIA H100, bfloat16, 1 row of x,
 # for N x K of 128256 x 4096 / 14336 x 4096 / 4096 x 14336 / 4096 x 4096. Nothing was
 # measured on Apple hardware.
 _TABLE: dict[tuple[str | None, str], tuple[tuple[int, Launch], ...]] = {
     # Four rows share a load, a widening and a sum of x: two rows cost 0.3 to 0.8 cycles a
-    # weight more (of about 3) on Apple's G13 instruction set. Q4_K: 116 / 18.8 / 19.3 / 8.1,
-    # with two rows 161 / 21.0 / 21.1 / 8.2. Q5_K: 141 / 21.6 / 22.4 / 9.2, with two
-    # 167 / 24.1 / 23.5 / 9.2. Threadgroups of 1, 2 or 4 simdgroups differ by 1 percent.
+    # weight more (of about 3) on Apple's G13 instruction set. Q5_K: 138 / 21.2 / 22.3 / 9.0,
+    # with two rows 167 / 24.1 / 23.5 / 9.2, with K split over two simdgroups - / 23.0 / 24.9 /
+    # 9.3. Threadgroups of 1, 2 or 4 simdgroups differ by 1 percent.
     (None, "qmv"): ((0, _qmv(4, 2)),),
-    # Four rows: 189 / 26.4 / 33.9 / 11.6; two: 194 / 25.1 / 25.9 / 9.5.
+    # 113 / 18.0 / 19.1 / 7.8; K split over two simdgroups - / 18.5 / 18.5 / 7.5.
+    ("Q4_K", "qmv"): ((0, _qmv(4, 2, split_k=True)), (8192, _qmv(4, 2))),
+    # Four rows: 187 / 25.8 / 33.6 / 11.3; two: 194 / 25.2 / 26.4 / 9.3.
     ("Q6_K", "qmv"): ((0, _qmv(2, 2)), (_MANY, _qmv(4, 2))),
-    # A lane has 16 weights of a row: few rows leave more simdgroups to hide the latency.
-    # Four rows: 235 / 35.3 / 51.0 / 16.7; two: 215 / 28.4 / 36.6 / 12.4; one: 230 / 28.8 /
-    # 29.5 / 10.1.
-    ("Q8_0", "qmv"): ((0, _qmv(1, 4)), (8192, _qmv(2, 2))),
+    # A lane has 16 weights of a row only: more simdgroups on a row hide the latency. Four
+    # rows: 235 / 35.3 / 51.0 / 16.7, K split over four: 204 / 27.9 / 27.1 / 9.4. Two rows:
+    # 214 / 28.2 / 36.6 / 12.4, K split over two: 203 / 26.3 / 27.7 / 9.6.
+    ("Q8_0", "qmv"): (
+        (0, _qmv(4, 4, split_k=True)),
+        (8192, _qmv(2, 2, split_k=True)),
+    ),
     # More tiles share the activations, more simdgroups share out K. Q4_K, 8 rows of x,
-    # 128256 x 4096 / 4096 x 4096, for tiles x simdgroups: 4 x 4 238 / 27.5, 2 x 8
-    # 261 / 13.3, 2 x 4 255 / 19.4, 1 x 8 413 / 16.8. The other types agree.
+    # 128256 x 4096 / 4096 x 4096, for tiles x simdgroups: 4 x 4 225 / 22.6, 2 x 8
+    # 283 / 14.1, 4 x 8 233 / 13.6 (but 32 outputs a threadgroup), 2 x 4 264 / 21.8. The
+    # other types agree.
     (None, "qmv_batch"): ((0, _qmv_batch(2, 1, 8)), (_MANY, _qmv_batch(4, 1, 4))),
-    # The same, Q4_K, 16 rows: 4 x 4 371 / 35.7, 2 x 8 447 / 18.6; one tile of x at a time
-    # 497 / 22.0.
+    # The same, Q4_K, 16 rows: 4 x 4 380 / 29.6, 2 x 8 517 / 18.9.
     (None, "qmv_batch_16"): ((0, _qmv_batch(2, 2, 8)), (_MANY, _qmv_batch(4, 2, 4))),
     # One simdgroup's 32 x 16 outputs are 8 matrices of 8x8: 16 registers of sums a lane.
     (None, "qmm"): ((0, Launch(128, 64, 32)),),
@@ -86,7 +91,7 @@ _TABLE: dict[tuple[str | None, str], tuple[tuple[int, Launch], ...]] = {
 }
 
 # Rows of x of the first and of the last use of each linear kernel, by the outputs from which
-# on they hold. Q4_K, 2 rows of x: mat-vecs 226 / 10.4, qmv_batch 211 / 11.9 (the two shapes
+# on they hold. Q4_K, 2 rows of x: mat-vecs 226 / 10.8, qmv_batch 209 / 13.1 (the two shapes
 # above). From 17 rows on qmv_batch_16 would read the weights twice.
 _ROWS = (
     (0, (("qmv", 1, 2), ("qmv_batch", 3, 8), ("qmv_batch_16", 9, 16), ("qmm", 17, None))),

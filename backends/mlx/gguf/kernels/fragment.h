@@ -18,6 +18,15 @@ struct Fragment {
         column = lane / 8 % 2 * 4 + lane % 2 * 2;
 #endif
     }
+
+    // The lane that holds the same columns of row `other`.
+    ushort lane_of_row(uint other) const {
+#ifdef MSL_FRAGMENT_ROW
+        return (ushort)MSL_FRAGMENT_LANE(other, column);
+#else
+        return (ushort)(other / 4 * 16 + column / 4 * 8 + other % 4 * 2 + column % 4 / 2);
+#endif
+    }
 };
 
 template <typename T> inline void set(thread simdgroup_matrix<T, 8, 8>& m, T first, T second) {

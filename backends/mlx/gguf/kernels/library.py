@@ -26,7 +26,7 @@ class Kernel:
     """One kernel, ready for `metal_kernel` or for a `MetalKernelNode`.
 
     headers, body: the kernel's files in this folder.
-    template: (name, int or dtype name) in the order in which they are declared.
+    template: (name, int, bool or dtype name) in the order in which they are declared.
     launch: threadgroup and grid.
     """
 
@@ -34,7 +34,7 @@ class Kernel:
     headers: tuple[str, ...]
     body: str
     input_names: tuple[str, ...]
-    template: tuple[tuple[str, int | str], ...]
+    template: tuple[tuple[str, int | bool | str], ...]
     launch: dispatch.Launch
     output_names: tuple[str, ...] = ("out",)
 

@@ -2,7 +2,8 @@
 //
 // A simdgroup computes ROWS outputs, so that one load, one widening and one sum of x
 // serve ROWS rows of weights. LANES lanes share a (super-)block: the simdgroup walks
-// 32 / LANES blocks of each row at a time.
+// 32 / LANES blocks of each row at a time. With SPLIT_K the simdgroups of a threadgroup share
+// one set of rows and deal out its blocks, for weights of too few rows to fill a GPU.
 #pragma once
 #include "common.h"
 
@@ -21,24 +22,26 @@ inline void accumulate(MatVec mat_vec, device const InT* x, device const Word* c
     }
 }
 
-template <typename F, uint ROWS, uint SIMDGROUPS, typename InT, typename OutT, typename Bias>
+template <typename F, uint ROWS, uint SIMDGROUPS, bool SPLIT_K, typename InT, typename OutT,
+          typename Bias>
 inline void qmv(device const InT* x, device const uchar* weight, Bias bias, device OutT* out,
-                uint n_rows, uint row_bytes, uint3 group, uint simdgroup, uint lane) {
+                threadgroup float* partial, uint n_rows, uint row_bytes, uint3 group,
+                uint simdgroup, uint lane) {
     typedef typename F::template MatVec<ROWS> MatVec;
-    constexpr uint LANES = MatVec::LANES;
-    const uint row0 = (group.x * SIMDGROUPS + simdgroup) * ROWS;
-    if (row0 >= n_rows) return;
+    typedef typename F::Word Word;
+    constexpr uint LANES = MatVec::LANES, STEP = 32 / LANES * (SPLIT_K ? SIMDGROUPS : 1);
+    constexpr uint BLOCK_WORDS = F::BYTES / (uint)sizeof(Word);
+    const uint row0 = (SPLIT_K ? group.x : group.x * SIMDGROUPS + simdgroup) * ROWS;
+    if (row0 >= n_rows) return;  // with SPLIT_K alike for the whole threadgroup
 
     const MatVec mat_vec(lane % LANES, group.y > 0x7FFFFFFFu);
+    const uint first = (SPLIT_K ? simdgroup * (32 / LANES) : 0) + lane / LANES;
     const uint blocks = row_bytes / F::BYTES;
     device const InT* x_lane =
-        x + (ulong)group.y * (blocks * F::WEIGHTS) + lane / LANES * F::WEIGHTS +
-        mat_vec.first_weight();
+        x + (ulong)group.y * (blocks * F::WEIGHTS) + first * F::WEIGHTS + mat_vec.first_weight();
 
     // Fixed 64-bit addresses of the rows and one running 32-bit offset in words: no 64-bit
     // addition and, for most loads, no addition at all in the loop for a row.
-    typedef typename F::Word Word;
-    constexpr uint BLOCK_WORDS = F::BYTES / (uint)sizeof(Word);
     device const Word* rows[ROWS];
     float sum[ROWS];
     GGUF_UNROLL for (uint r = 0; r < ROWS; ++r) {
@@ -46,9 +49,6 @@ inline void qmv(device const InT* x, device const uchar* weight, Bias bias, devi
         rows[r] = (device const Word*)(weight + (ulong)min(row0 + r, n_rows - 1) * row_bytes);
         sum[r] = 0.0f;
     }
-
-    const uint first = lane / LANES;
-    constexpr uint STEP = 32 / LANES;
     if (MatVec::WIDE_X && aligned16(x_lane))
         accumulate<MatVec::WIDE_X, STEP, F::WEIGHTS, BLOCK_WORDS>(mat_vec, x_lane, rows, first,
                                                                   blocks, sum);
@@ -56,10 +56,23 @@ inline void qmv(device const InT* x, device const uchar* weight, Bias bias, devi
         accumulate<false, STEP, F::WEIGHTS, BLOCK_WORDS>(mat_vec, x_lane, rows, first, blocks,
                                                          sum);
 
+    device OutT* to = out + (ulong)group.y * n_rows;
     GGUF_UNROLL for (uint r = 0; r < ROWS; ++r) {
         const float total = MatVec::finish(simd_sum(sum[r]));
-        if (lane == 0 && row0 + r < n_rows)
-            out[(ulong)group.y * n_rows + row0 + r] = (OutT)(total + (float)bias[row0 + r]);
+        if (SPLIT_K) {
+            if (lane == 0) partial[simdgroup * ROWS + r] = total;
+        } else if (lane == 0 && row0 + r < n_rows) {
+            to[row0 + r] = (OutT)(total + (float)bias[row0 + r]);
+        }
+    }
+    if (SPLIT_K) {
+        threadgroup_barrier(mem_flags::mem_threadgroup);
+        const uint row = row0 + lane;
+        if (simdgroup == 0 && lane < ROWS && row < n_rows) {
+            float total = 0.0f;
+            GGUF_UNROLL for (uint s = 0; s < SIMDGROUPS; ++s) total += partial[s * ROWS + lane];
+            to[row] = (OutT)(total + (float)bias[row]);
+        }
     }
 }
 

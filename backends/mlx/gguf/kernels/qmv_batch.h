@@ -46,41 +46,36 @@ inline void qmv_batch(device const InT* x, device const uchar* weight, Bias bias
         Matrix left[TILES];
         GGUF_UNROLL for (uint t = 0; t < TILES; ++t) left[t].load(rows[t], g);
 
-        // What is the same for all weights of a group, times the sum of its activations:
-        // one product for eight groups, with element k standing for group g + k. Groups past
-        // the last, in formats of less than eight to a block, count as zeros.
+        // What all weights of a group have besides scale times quant goes with the sum of the
+        // group's activations. The lanes of `row` add up group g + row; all need all sums.
+        float x_sums[X_TILES][2];
         if (Matrix::HAS_OFFSETS) {
-            simdgroup_float8x8 offsets[TILES];
-            GGUF_UNROLL for (uint t = 0; t < TILES; ++t)
-                set(offsets[t], g + at.column < groups ? left[t].offset(at.column) : 0.0f,
-                    g + at.column + 1 < groups ? left[t].offset(at.column + 1) : 0.0f);
+            const uint from = min(g + at.row, groups - 1) * GROUP;
             GGUF_UNROLL for (uint u = 0; u < X_TILES; ++u) {
-                const uint from = min(g + at.row, groups - 1) * GROUP;
-                simdgroup_float8x8 x_sums;
-                if (wide)
-                    set(x_sums, sum_of<GROUP, true>(x_rows[u][0] + from),
-                        sum_of<GROUP, true>(x_rows[u][1] + from));
-                else
-                    set(x_sums, sum_of<GROUP, false>(x_rows[u][0] + from),
-                        sum_of<GROUP, false>(x_rows[u][1] + from));
-                GGUF_UNROLL for (uint t = 0; t < TILES; ++t)
-                    simdgroup_multiply_accumulate(sum[t][u], offsets[t], x_sums, sum[t][u]);
+                GGUF_UNROLL for (uint e = 0; e < 2; ++e)
+                    x_sums[u][e] = wide ? sum_of<GROUP, true>(x_rows[u][e] + from)
+                                        : sum_of<GROUP, false>(x_rows[u][e] + from);
             }
         }
 
         GGUF_UNROLL for (uint i = 0; i < 8; ++i) {
             if (g + i >= groups) break;
             simdgroup_matrix<InT, 8, 8> right[X_TILES][E];
+            float x_sum[X_TILES][2];
             GGUF_UNROLL for (uint u = 0; u < X_TILES; ++u) {
                 InT v0[E], v1[E];
                 load<E>(x_rows[u][0] + (g + i) * GROUP + E * at.row, v0);
                 load<E>(x_rows[u][1] + (g + i) * GROUP + E * at.row, v1);
                 GGUF_UNROLL for (uint e = 0; e < E; ++e) set(right[u][e], v0[e], v1[e]);
+                if (Matrix::HAS_OFFSETS) {
+                    GGUF_UNROLL for (uint e = 0; e < 2; ++e)
+                        x_sum[u][e] = simd_shuffle(x_sums[u][e], at.lane_of_row(i));
+                }
             }
             GGUF_UNROLL for (uint t = 0; t < TILES; ++t) {
                 typename X::Pair q[E];
                 left[t].template quants<X>(i, at.column / 2, q);
-                const float scale = left[t].scale(i);
+                const float scale = left[t].scale(i), offset = left[t].offset(i);
                 GGUF_UNROLL for (uint u = 0; u < X_TILES; ++u) {
                     simdgroup_float8x8 product = zeros();
                     GGUF_UNROLL for (uint e = 0; e < E; ++e) {
@@ -88,10 +83,12 @@ inline void qmv_batch(device const InT* x, device const uchar* weight, Bias bias
                         set(a, X::first(q[e]), X::second(q[e]));
                         simdgroup_multiply_accumulate(product, a, right[u][e], product);
                     }
-                    GGUF_UNROLL for (uint e = 0; e < 2; ++e)
+                    GGUF_UNROLL for (uint e = 0; e < 2; ++e) {
+                        float total = sum[t][u].thread_elements()[e];
+                        if (Matrix::HAS_OFFSETS) total = fma(offset, x_sum[u][e], total);
                         sum[t][u].thread_elements()[e] =
-                            fma(scale, product.thread_elements()[e],
-                                sum[t][u].thread_elements()[e]);
+                            fma(scale, product.thread_elements()[e], total);
+                    }
                 }
             }
         }

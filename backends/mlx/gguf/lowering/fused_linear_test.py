@@ -24,7 +24,8 @@ def export(module, *inputs, **kwargs):
     "ggml_type, dtype, leading, rows, columns, kernel",
     [
         ("Q4_K", "float32", (1,), 67, 768, "qmv"),
-        ("Q4_K", "float16", (2, 8), 5, 256, "qmv_batch"),
+        ("Q4_K", "float16", (2, 4), 5, 256, "qmv_batch"),
+        ("Q5_K", "float16", (2, 8), 5, 256, "qmv_batch_16"),
         ("Q4_K", "bfloat16", (17,), 67, 256, "qmm"),
         ("Q6_K", "bfloat16", (1, 1), 5, 768, "qmv"),
         ("Q6_K", "float32", (3,), 67, 256, "qmv_batch"),
@@ -99,9 +100,11 @@ def test_dynamic_rows_select_at_run_time(minimum, maximum):
     module = linear(blocks, "Q4_K", torch.float32)
     rows = Dim("rows", min=minimum, max=maximum)
     exported = export(module, random((18, 256), torch.float32), dynamic_shapes=({0: rows},))
-    assert exported.kernels() == [f"gguf_q4_k_{op}" for op in ("qmm", "qmv", "qmv_batch")]
-    assert exported.nodes()["IfNode"] == 3
-    selected = {0: None, 1: "qmv", 2: "qmv_batch", 16: "qmv_batch", 17: "qmm", 40: "qmm"}
+    operations = ("qmm", "qmv", "qmv_batch", "qmv_batch_16")
+    assert exported.kernels() == [f"gguf_q4_k_{op}" for op in operations]
+    assert exported.nodes()["IfNode"] == 4
+    selected = {0: None, 1: "qmv", 2: "qmv", 3: "qmv_batch", 8: "qmv_batch"}
+    selected |= {9: "qmv_batch_16", 16: "qmv_batch_16", 17: "qmm", 40: "qmm"}
     for count, operation in selected.items():
         x = random((count, 256), torch.float32)
         assert exported.launched(x) == ([f"gguf_q4_k_{operation}"] if operation else [])
@@ -123,7 +126,12 @@ def test_two_dynamic_sizes():
 
 @pytest.mark.parametrize(
     "minimum, maximum, operations",
-    [(17, 64, ["qmm"]), (3, 16, ["qmv_batch"]), (3, 64, ["qmm", "qmv_batch"])],
+    [
+        (17, 64, ["qmm"]),
+        (3, 8, ["qmv_batch"]),
+        (3, 16, ["qmv_batch", "qmv_batch_16"]),
+        (9, 64, ["qmm", "qmv_batch_16"]),
+    ],
 )
 def test_only_reachable_kernels_are_emitted(minimum, maximum, operations):
     module = linear(quantize("Q4_K", 5, 256), "Q4_K", torch.float32)
