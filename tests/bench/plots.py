@@ -32,7 +32,9 @@ def _time_by_rows(results: dict, type_name: str = "Q4_K"):
     # Shapes that were measured for more than two numbers of rows.
     shapes = dict.fromkeys((case["outputs"], case["columns"]) for case in cases)
     shapes = [s for s in shapes if len([c for c in cases if _shape(c) == s]) > 2]
-    figure, axes = plt.subplots(1, len(shapes), figsize=(4.2 * len(shapes), 3.4), squeeze=False)
+    figure, axes = plt.subplots(
+        1, len(shapes), figsize=(4.2 * len(shapes), 3.6), squeeze=False, layout="constrained"
+    )
     for axis, shape in zip(axes[0], shapes):
         here = sorted((c for c in cases if _shape(c) == shape), key=lambda c: c["rows"])
         for name, label in _NAMES.items():
@@ -45,7 +47,8 @@ def _time_by_rows(results: dict, type_name: str = "Q4_K"):
         axis.set_xticks(ticks, [str(t) for t in ticks])
         axis.minorticks_off()
         axis.grid(alpha=0.3)
-    axes[0][0].legend()
+    handles, labels = axes[0][0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
     return figure
 
 
@@ -54,7 +57,7 @@ def _bandwidth_by_type(results: dict):
     cases = [case for case in gpu_rows(results) if case["rows"] == 1]
     largest = max(_shape(case) for case in cases)
     cases = [case for case in cases if _shape(case) == largest]
-    figure, axis = plt.subplots(figsize=(6, 3.4))
+    figure, axis = plt.subplots(figsize=(6, 3.6), layout="constrained")
     width = 0.8 / len(_NAMES)
     for index, (name, label) in enumerate(_NAMES.items()):
         points = [
@@ -69,7 +72,7 @@ def _bandwidth_by_type(results: dict):
     axis.axhline(100, color="black", linewidth=0.8, linestyle=":")
     axis.set(ylabel="% of plain read, of its own bytes",
              title=f"M = 1, {largest[0]} x {largest[1]}")
-    axis.legend()
+    figure.legend(loc="outside lower center", ncols=3, frameon=False)
     return figure
 
 
@@ -78,7 +81,6 @@ def _shape(case: dict) -> tuple[int, int]:
 
 
 def _save(figure, path: Path) -> Path:
-    figure.tight_layout()
     figure.savefig(path, metadata={"Date": None})
     plt.close(figure)
     return path
