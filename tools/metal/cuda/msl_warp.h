@@ -135,6 +135,20 @@ class simdgroup_matrix {
 
  public:
   simdgroup_matrix() = default;
+  // Nobody holds a reference to the elements of a copy.
+  MSL_FN simdgroup_matrix(const simdgroup_matrix& from)
+      : rows_(from.rows_),
+        columns_(from.columns_),
+        has_rows_(from.has_rows_),
+        has_columns_(from.has_columns_) {}
+  MSL_FN simdgroup_matrix& operator=(const simdgroup_matrix& from) {
+    rows_ = from.rows_;
+    columns_ = from.columns_;
+    has_rows_ = from.has_rows_;
+    has_columns_ = from.has_columns_;
+    shared_ = false;
+    return *this;
+  }
   MSL_FN explicit simdgroup_matrix(T diagonal) {
     for (uint i = 0; i < 2; ++i) rows_[i] = row() == column() + i ? diagonal : T(0);
   }

@@ -58,8 +58,9 @@ _MANY = 32768
 
 # (GGUF type or None for every other, operation) -> launches, each with the outputs N from
 # which on it is used. The times are microseconds on one NVIDIA H100, bfloat16, 1 row of x,
-# for N x K of 128256 x 4096 / 14336 x 4096 / 4096 x 14336 / 4096 x 4096. Nothing was
-# measured on Apple hardware.
+# for N x K of 128256 x 4096 / 14336 x 4096 / 4096 x 14336 / 4096 x 4096, as they were when
+# the tile was chosen; docs/performance.md has the present ones. Nothing was measured on
+# Apple hardware.
 _TABLE: dict[tuple[str | None, str], tuple[tuple[int, Launch], ...]] = {
     # Four rows share a load, a widening and a sum of x: two rows cost 0.3 to 0.8 cycles a
     # weight more (of about 3) on Apple's G13 instruction set. Q5_K: 138 / 21.2 / 22.3 / 9.0,

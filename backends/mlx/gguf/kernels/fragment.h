@@ -29,9 +29,12 @@ struct Fragment {
     }
 };
 
-template <typename T> inline void set(thread simdgroup_matrix<T, 8, 8>& m, T first, T second) {
+// The matrix of which each lane gives its two elements.
+template <typename T> inline simdgroup_matrix<T, 8, 8> matrix_of(T first, T second) {
+    simdgroup_matrix<T, 8, 8> m;
     m.thread_elements()[0] = first;
     m.thread_elements()[1] = second;
+    return m;
 }
 
 inline simdgroup_float8x8 zeros() { return make_filled_simdgroup_matrix<float, 8>(0.0f); }

@@ -14,10 +14,9 @@ template <typename T> struct Operand;
 template <> struct Operand<half> {
     typedef half2 Pair;
 
-    // The two integers in the halves of `q`, as numbers 2^BITS + q.
-    template <uint BITS> static Pair pair(uint q) {
-        return as_type<half2>(q << (10 - BITS) | (15 + BITS) << 10 | (15 + BITS) << 26);
-    }
+    enum : uint { MANTISSA = 10, BIAS = 15 };
+
+    static Pair from_bits(uint bits) { return as_type<half2>(bits); }
     // Two integers of at most 8 bits.
     static Pair exact(int first, int second) { return half2((half)first, (half)second); }
     static Pair join(half first, half second) { return half2(first, second); }
@@ -33,9 +32,9 @@ template <> struct Operand<half> {
 template <> struct Operand<bfloat> {
     typedef bfloat2 Pair;
 
-    template <uint BITS> static Pair pair(uint q) {
-        return as_type<bfloat2>(q << (7 - BITS) | (127 + BITS) << 7 | (127 + BITS) << 23);
-    }
+    enum : uint { MANTISSA = 7, BIAS = 127 };
+
+    static Pair from_bits(uint bits) { return as_type<bfloat2>(bits); }
     static Pair exact(int first, int second) {
         // Cutting a float off after 8 bits loses none of them.
         const ushort a = as_type<ushort2>((float)first).y, b = as_type<ushort2>((float)second).y;
@@ -56,8 +55,10 @@ template <> struct Operand<bfloat> {
 template <> struct Operand<float> {
     typedef float2 Pair;
 
-    template <uint BITS> static Pair pair(uint q) {
-        const half2 p = Operand<half>::pair<BITS>(q);
+    enum : uint { MANTISSA = 10, BIAS = 15 };  // by way of halves
+
+    static Pair from_bits(uint bits) {
+        const half2 p = as_type<half2>(bits);
         return float2((float)p.x, (float)p.y);
     }
     static Pair exact(int first, int second) { return float2((float)first, (float)second); }
@@ -70,6 +71,19 @@ template <> struct Operand<float> {
         GGUF_UNROLL for (uint i = 0; i < 4; ++i) v[i] = t[i];
     }
 };
+
+// Integers of COUNT bits at bit `at` of both halves of `word`, at bit `to` of a quant, where
+// X has it in the mantissa of 2^BITS + q. `at` is known when compiled: one shift.
+template <typename X, uint BITS, uint COUNT> inline uint field(uint word, uint at, uint to = 0) {
+    const uint bit = X::MANTISSA - BITS + to;
+    const uint moved = at <= bit ? word << (bit - at) : word >> (at - bit);
+    return moved & ((1u << COUNT) - 1) * 0x00010001u << bit;
+}
+
+// A pair of numbers 2^BITS + q, from the fields of q.
+template <typename X, uint BITS> inline typename X::Pair pair(uint fields) {
+    return X::from_bits(fields | ((X::BIAS + BITS) << X::MANTISSA) * 0x00010001u);
+}
 
 // COUNT activations: 2, or a multiple of 4.
 template <uint COUNT, typename T> inline void load(device const T* p, thread T* v) {

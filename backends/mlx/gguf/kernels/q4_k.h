@@ -48,12 +48,13 @@ struct Q4_K {
         template <typename X> void quants(uint i, uint t, thread typename X::Pair* q) const {
             const uint2 w = *(device const uint2*)(quants_from + i / 2 * 32 + 8 * t);
             const ushort2 a = as_type<ushort2>(w.x), b = as_type<ushort2>(w.y);
-            const uint even = as_type<uint>(ushort2(a.x, b.x)) >> i % 2 * 4;
-            const uint odd = as_type<uint>(ushort2(a.y, b.y)) >> i % 2 * 4;
-            q[0] = X::template pair<BITS>(even & 0x000F000Fu);
-            q[1] = X::template pair<BITS>(even >> 8 & 0x000F000Fu);
-            q[2] = X::template pair<BITS>(odd & 0x000F000Fu);
-            q[3] = X::template pair<BITS>(odd >> 8 & 0x000F000Fu);
+            const uint even = as_type<uint>(ushort2(a.x, b.x));
+            const uint odd = as_type<uint>(ushort2(a.y, b.y));
+            const uint at = i % 2 * 4;
+            q[0] = pair<X, BITS>(field<X, BITS, 4>(even, at));
+            q[1] = pair<X, BITS>(field<X, BITS, 4>(even, at + 8));
+            q[2] = pair<X, BITS>(field<X, BITS, 4>(odd, at));
+            q[3] = pair<X, BITS>(field<X, BITS, 4>(odd, at + 8));
         }
     };
 

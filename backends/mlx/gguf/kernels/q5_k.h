@@ -51,17 +51,19 @@ struct Q5_K {
         float offset(uint i) const { return fma(-32.0f, scale(i), factors.minimum(i)); }
         // Weights 8 t .. 8 t + 7 of group i: q[e] is the pair of weights e and e + 4.
         template <typename X> void quants(uint i, uint t, thread typename X::Pair* q) const {
-            const uint2 w = *(device const uint2*)(block + 48 + i / 2 * 32 + 8 * t) >> i % 2 * 4;
-            const uint2 h = *(device const uint2*)(block + 16 + 8 * t) >> i;
-            const uint2 low = w & 0x0F0F0F0Fu, high = h & 0x01010101u;
-            const ushort2 a = as_type<ushort2>(low.x | high.x << 4);
-            const ushort2 b = as_type<ushort2>(low.y | high.y << 4);
-            const uint even = as_type<uint>(ushort2(a.x, b.x));
-            const uint odd = as_type<uint>(ushort2(a.y, b.y));
-            q[0] = X::template pair<BITS>(even & 0x00FF00FFu);
-            q[1] = X::template pair<BITS>(even >> 8 & 0x00FF00FFu);
-            q[2] = X::template pair<BITS>(odd & 0x00FF00FFu);
-            q[3] = X::template pair<BITS>(odd >> 8 & 0x00FF00FFu);
+            const uint2 w = *(device const uint2*)(block + 48 + i / 2 * 32 + 8 * t);
+            const uint2 h = *(device const uint2*)(block + 16 + 8 * t);
+            GGUF_UNROLL for (uint e = 0; e < 4; ++e) {
+                const ushort2 low = halves(w, e / 2), high = halves(h, e / 2);
+                q[e] = pair<X, BITS>(
+                    field<X, BITS, 4>(as_type<uint>(low), i % 2 * 4 + e % 2 * 8) |
+                    field<X, BITS, 1>(as_type<uint>(high), i + e % 2 * 8, 4));
+            }
+        }
+        // Halfword k of both words.
+        static ushort2 halves(uint2 words, uint k) {
+            const ushort2 a = as_type<ushort2>(words.x), b = as_type<ushort2>(words.y);
+            return k ? ushort2(a.y, b.y) : ushort2(a.x, b.x);
         }
     };
 

@@ -62,10 +62,11 @@ struct Q6_K {
             const uint run = i / 2, k = i % 2 * 8 + 2 * t;  // k: in words
             device const Word* l = low + (run & 1) * 16 + k;
             device const Word* h = high + k;
-            const uint a = as_type<uint>(ushort2(l[0], l[1])) >> run / 2 * 4;
-            const uint b = as_type<uint>(ushort2(h[0], h[1])) >> run * 2;
-            q[0] = X::template pair<BITS>((a & 0x000F000Fu) | (b & 0x00030003u) << 4);
-            q[1] = X::template pair<BITS>((a >> 8 & 0x000F000Fu) | (b >> 4 & 0x00300030u));
+            const uint a = as_type<uint>(ushort2(l[0], l[1]));
+            const uint b = as_type<uint>(ushort2(h[0], h[1]));
+            GGUF_UNROLL for (uint e = 0; e < 2; ++e)
+                q[e] = pair<X, BITS>(field<X, BITS, 4>(a, run / 2 * 4 + 8 * e) |
+                                     field<X, BITS, 2>(b, run * 2 + 8 * e, 4));
         }
     };
 

@@ -66,7 +66,7 @@ inline void qmv_batch(device const InT* x, device const uchar* weight, Bias bias
                 InT v0[E], v1[E];
                 load<E>(x_rows[u][0] + (g + i) * GROUP + E * at.row, v0);
                 load<E>(x_rows[u][1] + (g + i) * GROUP + E * at.row, v1);
-                GGUF_UNROLL for (uint e = 0; e < E; ++e) set(right[u][e], v0[e], v1[e]);
+                GGUF_UNROLL for (uint e = 0; e < E; ++e) right[u][e] = matrix_of(v0[e], v1[e]);
                 if (Matrix::HAS_OFFSETS) {
                     GGUF_UNROLL for (uint e = 0; e < 2; ++e)
                         x_sum[u][e] = simd_shuffle(x_sums[u][e], at.lane_of_row(i));
@@ -75,14 +75,14 @@ inline void qmv_batch(device const InT* x, device const uchar* weight, Bias bias
             GGUF_UNROLL for (uint t = 0; t < TILES; ++t) {
                 typename X::Pair q[E];
                 left[t].template quants<X>(i, at.column / 2, q);
+                simdgroup_matrix<InT, 8, 8> weights[E];
+                GGUF_UNROLL for (uint e = 0; e < E; ++e)
+                    weights[e] = matrix_of(X::first(q[e]), X::second(q[e]));
                 const float scale = left[t].scale(i), offset = left[t].offset(i);
                 GGUF_UNROLL for (uint u = 0; u < X_TILES; ++u) {
                     simdgroup_float8x8 product = zeros();
-                    GGUF_UNROLL for (uint e = 0; e < E; ++e) {
-                        simdgroup_matrix<InT, 8, 8> a;
-                        set(a, X::first(q[e]), X::second(q[e]));
-                        simdgroup_multiply_accumulate(product, a, right[u][e], product);
-                    }
+                    GGUF_UNROLL for (uint e = 0; e < E; ++e)
+                        simdgroup_multiply_accumulate(product, weights[e], right[u][e], product);
                     GGUF_UNROLL for (uint e = 0; e < 2; ++e) {
                         float total = sum[t][u].thread_elements()[e];
                         if (Matrix::HAS_OFFSETS) total = fma(offset, x_sum[u][e], total);
@@ -110,9 +110,8 @@ inline void qmv_batch(device const InT* x, device const uchar* weight, Bias bias
             GGUF_UNROLL for (uint e = 0; e < 2; ++e)
                 total[e] += partial[(s * ALL + t) * 64 + 2 * lane + e];
         }
-        simdgroup_float8x8 tile;
-        set(tile, total[0], total[1]);
-        store(tile, at, n0 + t / X_TILES * 8, m0 + t % X_TILES * 8, n_rows, m_rows, bias, out);
+        store(matrix_of(total[0], total[1]), at, n0 + t / X_TILES * 8, m0 + t % X_TILES * 8,
+              n_rows, m_rows, bias, out);
     }
 }
 
