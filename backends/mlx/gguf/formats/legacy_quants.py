@@ -12,6 +12,43 @@ from backends.mlx.gguf.formats.block_format import Unpacked, read_half
 
 def unpack_q8_0(blocks: np.ndarray) -> Unpacked:
     """Q8_0: half d, 32 int8."""
+    return _signed(blocks, blocks[:, 2:34].view(np.int8).astype(np.int16))
+
+
+def unpack_q4_0(blocks: np.ndarray) -> Unpacked:
+    """Q4_0: half d, 16 bytes of nibbles; weight = d (q - 8)."""
+    return _signed(blocks, _nibbles(blocks[:, 2:18]) - 8)
+
+
+def unpack_q4_1(blocks: np.ndarray) -> Unpacked:
+    """Q4_1: half d, half m, 16 bytes of nibbles; weight = d q + m."""
+    return _with_minimum(blocks, _nibbles(blocks[:, 4:20]))
+
+
+def unpack_q5_0(blocks: np.ndarray) -> Unpacked:
+    """Q5_0: half d, 4 bytes of fifth bits, 16 bytes of nibbles; weight = d (q - 16)."""
+    return _signed(blocks, _nibbles(blocks[:, 6:22]) + _fifth_bits(blocks[:, 2:6]) - 16)
+
+
+def unpack_q5_1(blocks: np.ndarray) -> Unpacked:
+    """Q5_1: half d, half m, 4 bytes of fifth bits, 16 bytes of nibbles; weight = d q + m."""
+    return _with_minimum(blocks, _nibbles(blocks[:, 8:24]) + _fifth_bits(blocks[:, 4:8]))
+
+
+def _nibbles(field: np.ndarray) -> np.ndarray:
+    """uint8 (blocks, 16) as int16 (blocks, 32): the low nibbles, then the high ones."""
+    return np.concatenate([field & 15, field >> 4], axis=1).astype(np.int16)
+
+
+def _fifth_bits(field: np.ndarray) -> np.ndarray:
+    """uint8 (blocks, 4), bit i of weight i, as int16 (blocks, 32) of 0 and 16."""
+    return np.unpackbits(field, axis=1, bitorder="little").astype(np.int16) << 4
+
+
+def _signed(blocks: np.ndarray, quants: np.ndarray) -> Unpacked:
     scales = read_half(blocks[:, 0:2])
-    quants = blocks[:, 2:34].view(np.int8).astype(np.int16)
     return Unpacked(quants, scales, np.zeros_like(scales))
+
+
+def _with_minimum(blocks: np.ndarray, quants: np.ndarray) -> Unpacked:
+    return Unpacked(quants, read_half(blocks[:, 0:2]), read_half(blocks[:, 2:4]))

@@ -7,6 +7,42 @@ from backends.mlx.gguf.formats.block_format import Affine, BlockFormat
 
 _ROWS = (
     BlockFormat(
+        name="Q4_0",
+        ggml_id=2,
+        block_weights=32,
+        block_bytes=18,
+        header="q4_0.h",
+        affine=Affine(bits=4, group=32, signed=True),
+        unpack=legacy_quants.unpack_q4_0,
+    ),
+    BlockFormat(
+        name="Q4_1",
+        ggml_id=3,
+        block_weights=32,
+        block_bytes=20,
+        header="q4_1.h",
+        affine=Affine(bits=4, group=32, signed=False),
+        unpack=legacy_quants.unpack_q4_1,
+    ),
+    BlockFormat(
+        name="Q5_0",
+        ggml_id=6,
+        block_weights=32,
+        block_bytes=22,
+        header="q5_0.h",
+        affine=Affine(bits=5, group=32, signed=True),
+        unpack=legacy_quants.unpack_q5_0,
+    ),
+    BlockFormat(
+        name="Q5_1",
+        ggml_id=7,
+        block_weights=32,
+        block_bytes=24,
+        header="q5_1.h",
+        affine=Affine(bits=5, group=32, signed=False),
+        unpack=legacy_quants.unpack_q5_1,
+    ),
+    BlockFormat(
         name="Q8_0",
         ggml_id=8,
         block_weights=32,

@@ -78,8 +78,7 @@ struct Q6_K {
     // 1 + (15 + 16 q) / 1024 for runs 2 and 3. A half is a free operand of a float FMA;
     // its offset, taken at q = 32, leaves with the sum of x that starts the chain.
     template <uint ROWS> struct MatVec {
-        // Neighbours in x belong to neighbouring lanes: wide loads gain nothing (on an H100
-        // they cost 6 percent).
+        // Neighbours in x belong to neighbouring lanes: wide loads gain nothing.
         enum : uint { LANES = 8, WIDE_X = 0 };
 
         uint h, j;

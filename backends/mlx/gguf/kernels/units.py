@@ -14,7 +14,8 @@ from backends.mlx.gguf.kernels import dispatch, library
 
 # MLX passes an input of fewer than 8 elements in the constant address space, which only
 # a bias and indices can be: a row of x has at least 32 elements, a block 16 bytes.
-_SMALL_AND_LARGE = (5, 16)
+_LARGE = (16,)
+_SMALL_AND_LARGE = (5, *_LARGE)
 
 
 class Built(NamedTuple):
@@ -42,7 +43,8 @@ def _linear(fmt: BlockFormat, operation: str, outputs: int, rows: int) -> Iterat
         x = ("x", dtype, (rows, fmt.block_weights))
         for bias_dtype in dict.fromkeys((None, dtype, "float32")):
             kernel = library.linear(fmt, operation, dtype, dtype, outputs, bias_dtype)
-            for count in _SMALL_AND_LARGE if bias_dtype else _SMALL_AND_LARGE[-1:]:
+            # A tile for many outputs never sees a small bias.
+            for count in _SMALL_AND_LARGE if bias_dtype and not outputs else _LARGE:
                 weight = ("weight", "uint8", (count, fmt.block_bytes))
                 bias = (("bias", bias_dtype, (count,)),) if bias_dtype else ()
                 yield Built(fmt, kernel, (x, weight, *bias), dtype)

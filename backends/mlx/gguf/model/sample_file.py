@@ -13,7 +13,7 @@ import numpy as np
 TENSORS = {
     "blk.0.attn_q.weight": ("Q4_K", (12, 512)),
     "blk.0.ffn_down.weight": ("Q6_K", (7, 256)),
-    "blk.0.ffn_up.weight": ("Q5_0", (4, 64)),
+    "blk.0.ffn_up.weight": ("IQ4_NL", (4, 64)),
     "output_norm.weight": ("F32", (64,)),
 }
 

@@ -55,7 +55,7 @@ def test_reports_every_type(run, sample: Path) -> None:
         assert row[-2:] == [fused_for_lack, "0"]
     assert 0 < float(_row(out, "Q4_K")[9]) <= 1
     assert _row(out, "Q6_K")[9:12] == ["-", "-", "-"]
-    assert _row(out, "Q5_0") == ["Q5_0", "1", "256", "176"]
+    assert _row(out, "IQ4_NL") == ["IQ4_NL", "1", "256", "144"]
     assert _row(out, "F32") == ["F32", "1", "64", "256"]
 
 

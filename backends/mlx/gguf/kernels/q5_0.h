@@ -1,0 +1,38 @@
+// Q5_0: blocks of 32 weights in 22 bytes (layout: ggml's block_q5_0).
+//
+//   bytes 0-1   half d   weight = d (q - 16)
+//   bytes 2-5   fifth bits
+//   bytes 6-21  nibbles: see block_32.h
+#pragma once
+#include "block_32.h"
+
+namespace gguf {
+
+struct Q5_0 {
+    struct Block {
+        half d;
+        uchar fifth[4];
+        uchar quants[16];
+    };
+    enum : uint { WEIGHTS = 32, BYTES = sizeof(Block), QUANTS = 6, BITS = 5, ZERO = 16 };
+    typedef ushort Word;  // the widest load that the alignment of the blocks allows
+
+    static float2 factors(device const uchar* block) {
+        const float d = (float)*(device const half*)block;
+        return float2(d, -(float)ZERO * d);
+    }
+    static uint fifth(device const uchar* block) {
+        device const ushort* bits = (device const ushort*)(block + 2);
+        return as_type<uint>(ushort2(bits[0], bits[1]));
+    }
+
+    static void decode16(device const uchar* block, uint i, thread float* w) {
+        decode16_of_32<Q5_0>(block, i, w);
+    }
+    typedef Matrix32<Q5_0> Matrix;
+    template <uint ROWS> using MatVec = MatVec32<Q5_0, ROWS>;
+};
+
+}  // namespace gguf
+
+typedef gguf::Q5_0 Format;

@@ -1,0 +1,40 @@
+// Q5_1: blocks of 32 weights in 24 bytes (layout: ggml's block_q5_1).
+//
+//   bytes 0-1   half d   weight = d q + m
+//   bytes 2-3   half m
+//   bytes 4-7   fifth bits
+//   bytes 8-23  nibbles: see block_32.h
+#pragma once
+#include "block_32.h"
+
+namespace gguf {
+
+struct Q5_1 {
+    struct Block {
+        half d;
+        half m;
+        uchar fifth[4];
+        uchar quants[16];
+    };
+    enum : uint { WEIGHTS = 32, BYTES = sizeof(Block), QUANTS = 8, BITS = 5, ZERO = 0 };
+    typedef uint2 Word;  // the widest load that the alignment of the blocks allows
+
+    static float2 factors(device const uchar* block) {
+        device const half* f = (device const half*)block;
+        return float2((float)f[0], (float)f[1]);
+    }
+    static uint fifth(device const uchar* block) {
+        device const ushort* bits = (device const ushort*)(block + 4);
+        return as_type<uint>(ushort2(bits[0], bits[1]));
+    }
+
+    static void decode16(device const uchar* block, uint i, thread float* w) {
+        decode16_of_32<Q5_1>(block, i, w);
+    }
+    typedef Matrix32<Q5_1> Matrix;
+    template <uint ROWS> using MatVec = MatVec32<Q5_1, ROWS>;
+};
+
+}  // namespace gguf
+
+typedef gguf::Q5_1 Format;
