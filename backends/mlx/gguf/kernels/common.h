@@ -63,12 +63,6 @@ template <> struct Activation<bfloat> {
     }
 };
 
-template <typename T> inline void load4(device const T* p, thread float* v) {
-    typename Activation<T>::Staged s[4];
-    Activation<T>::load4(p, s);
-    GGUF_UNROLL for (int i = 0; i < 4; ++i) v[i] = (float)s[i];
-}
-
 // WIDE: `p` is aligned to 16 bytes.
 template <bool WIDE, typename T>
 inline void load8(device const T* p, thread typename Activation<T>::Staged* v) {
