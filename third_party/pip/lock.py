@@ -39,9 +39,17 @@ class Pin(NamedTuple):
     sha256: str
 
 
-def requirements_for(platform: str) -> list[str]:
-    """The lines of requirements.in without comments, for that value of sys.platform."""
-    lines = [re.sub(r"#.*", "", line).strip() for line in REQUIREMENTS.read_text().splitlines()]
+def requirements_for(platform: str, *, data_only: bool = False) -> list[str]:
+    """The lines of requirements.in without comments, for that value of sys.platform.
+
+    Those marked "# data only", which are locked without what they need, or the others.
+    """
+    chosen = [
+        line
+        for line in REQUIREMENTS.read_text().splitlines()
+        if ("# data only" in line) == data_only
+    ]
+    lines = [re.sub(r"#.*", "", line).strip() for line in chosen]
     parts = [line.partition(";") for line in lines if line]
     return [spec.strip() for spec, _, marker in parts if not marker or f'"{platform}"' in marker]
 
@@ -112,6 +120,8 @@ def main() -> int:
         constraints = Path(folder) / "constraints.txt"
         constraints.write_text("" if upgrade else "\n".join(locked_versions()))
         linux = resolve(for_linux, "--constraint", str(constraints))
+        data = requirements_for("linux", data_only=True)
+        linux |= resolve(data, "--no-deps", "--constraint", str(constraints))
 
         linux_only = {re.split(r"[=<> ]", spec)[0] for spec in for_linux if spec not in for_macos}
         same = [f"{name}=={pin.version}" for name, pin in linux.items() if name not in linux_only]

@@ -5,6 +5,8 @@ The names below are imported when first used: reading `formats` must not import 
 
 from importlib import import_module
 
+VERSION = "0.1.0"
+
 _LOWERING = (
     "AffineDtype",
     "GGUFTensor",
@@ -14,7 +16,7 @@ _LOWERING = (
     "use_mode",
 )
 
-__all__ = list(_LOWERING)
+__all__ = ["VERSION", *_LOWERING]
 
 
 def __getattr__(name: str):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from torch.export import ExportedProgram
 
 from backends.mlx.gguf import formats
 from backends.mlx.gguf.lowering import handlers, weights
+from backends.mlx.gguf.lowering.constants import without_copies
 from backends.mlx.gguf.lowering.mode import AffineDtype, Mode, use_mode
 
 
@@ -31,6 +32,9 @@ def export_module(
     example_kwargs: Mapping[str, Any] | None = None,
     dynamic_shapes: Any = None,
     strict: bool = True,
+    constant_methods: Mapping[str, Any] | None = None,
+    named_data: Mapping[str, bytes] | None = None,
+    on_stage: Callable[[str], None] = lambda stage: None,
 ) -> bytes | Path:
     """Exports `module` and lowers it to MLX.
 
@@ -40,6 +44,9 @@ def export_module(
         path: where to write the `.pte`. It is written beside and then renamed: after an error
             there is no file, or the one that was there before.
         mode, affine_dtype: see `mode.use_mode`.
+        constant_methods: methods of the program that return a value: its facts for a runtime.
+        named_data: further contents of the `.pte`, which a runtime finds by name.
+        on_stage: called with a word for each stage of the work as it begins.
 
     Returns:
         The bytes of the `.pte`, or `path` if that is given.
@@ -48,7 +55,8 @@ def export_module(
         LoweringError: a GGUF weight was not taken by the MLX delegate.
     """
     handlers.register()
-    with use_mode(mode, affine_dtype=affine_dtype), torch.no_grad():
+    with use_mode(mode, affine_dtype=affine_dtype), torch.no_grad(), without_copies():
+        on_stage("tracing")
         exported = torch.export.export(
             module,
             example_inputs,
@@ -57,11 +65,21 @@ def export_module(
             strict=strict,
         )
         split_shared_weights(exported)
-        edge = to_edge_transform_and_lower(exported, partitioner=[MLXPartitioner()])
+        on_stage("lowering")
+        edge = to_edge_transform_and_lower(
+            exported,
+            partitioner=[MLXPartitioner()],
+            constant_methods=dict(constant_methods or {}),
+        )
         check_delegated(edge)
+        for name, data in (named_data or {}).items():
+            # ExecuTorch lets a program carry named data, but only backends add to it publicly.
+            edge._named_data_store.add_named_data(name, data)
+        on_stage("serializing")
         program = edge.to_executorch()
     if path is None:
         return program.buffer
+    on_stage("writing")
     path = Path(path)
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import torch
-from executorch.backends.mlx.builder.op_helpers import emit_ceil_div, torch_dtype_to_scalar_type
+from executorch.backends.mlx.builder.op_helpers import torch_dtype_to_scalar_type
 from executorch.backends.mlx.builder.program_builder import MLXProgramBuilder
 from executorch.backends.mlx.builder.slot_manager import Slot
 from executorch.backends.mlx.serialization.mlx_graph_schema import IntOrVid, MetalKernelNode
@@ -25,8 +28,8 @@ def emit_linear(P: MLXProgramBuilder, operands: Operands) -> None:
     if operands.bias is not None:
         inputs.append(operands.bias)
 
-    def emit(operation: str, row_count: IntOrVid) -> None:
-        kernel = kernels.linear(
+    def kernel(operation: str) -> kernels.Kernel:
+        return kernels.linear(
             fmt,
             operation,
             _name(operands.source_dtype),
@@ -34,21 +37,20 @@ def emit_linear(P: MLXProgramBuilder, operands: Operands) -> None:
             operands.last,
             _name(operands.bias_dtype),
         )
-        _emit_kernel(P, kernel, inputs, operands, row_count)
 
-    _emit_rows(P, operands, kernels.row_ranges(fmt, operands.last), emit)
+    ranges = [
+        (partial(kernel, operation), first, last)
+        for operation, first, last in kernels.row_ranges(fmt, operands.last)
+    ]
+    _emit_by_rows(P, operands, inputs, ranges)
 
 
 def emit_embedding(P: MLXProgramBuilder, operands: Operands) -> None:
     """Emits the gather of rows; an index outside [0, V) gives zeros."""
-    fmt = operands.weight.fmt
     weight = _blocks(P, operands)
-
-    def emit(operation: str, index_count: IntOrVid) -> None:
-        kernel = kernels.gather(fmt, _name(operands.dtype), _name(operands.source_dtype))
-        _emit_kernel(P, kernel, [weight, operands.source], operands, index_count)
-
-    _emit_rows(P, operands, [("gather", 1, None)], emit)
+    fmt = operands.weight.fmt
+    kernel = partial(kernels.gather, fmt, _name(operands.dtype), _name(operands.source_dtype))
+    _emit_by_rows(P, operands, [weight, operands.source], [(kernel, 1, None)])
 
 
 def _blocks(P: MLXProgramBuilder, operands: Operands) -> Slot:
@@ -56,13 +58,23 @@ def _blocks(P: MLXProgramBuilder, operands: Operands) -> Slot:
     return slot
 
 
-def _emit_rows(P, operands: Operands, ranges, emit) -> None:
+def _emit_by_rows(
+    P: MLXProgramBuilder,
+    operands: Operands,
+    inputs: list[Slot],
+    ranges: list[tuple[Callable[[], kernels.Kernel], int, int | None]],
+) -> None:
+    """Emits the kernel that the number of rows selects: of (kernel, first, last) in `ranges`."""
+
+    def prepare(make_kernel: Callable[[], kernels.Kernel]) -> Callable[[], None]:
+        kernel = make_kernel()
+        grid_y = operands.rows.tiles(kernel.launch.m_tile)
+        return lambda: _emit_kernel(P, kernel, inputs, operands, grid_y)
+
     rows.emit_by_rows(
         P,
-        operands.leading,
-        operands.limits,
-        ranges,
-        emit,
+        operands.rows,
+        [(partial(prepare, kernel), first, last) for kernel, first, last in ranges],
         lambda: rows.emit_empty(P, operands.out, operands.shape, operands.dtype),
     )
 
@@ -72,12 +84,11 @@ def _emit_kernel(
     kernel: kernels.Kernel,
     inputs: list[Slot],
     operands: Operands,
-    row_count: IntOrVid,
+    grid_y: IntOrVid,
 ) -> None:
     """Emits one kernel; its grid's y is the only size that may come at run time."""
     kinds, values = zip(*(_template_argument(value) for _, value in kernel.template), strict=True)
     literal = IntOrVid.from_literal
-    m_tile = kernel.launch.m_tile
     P.emit(
         MetalKernelNode(
             name=kernel.name,
@@ -89,7 +100,7 @@ def _emit_kernel(
             output_names=list(kernel.output_names),
             grid=[
                 literal(kernel.launch.grid_x(operands.last)),
-                row_count if m_tile == 1 else emit_ceil_div(P, row_count, m_tile),
+                grid_y,
                 literal(1),
             ],
             threadgroup=[literal(size) for size in kernel.launch.threadgroup],

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
-from executorch.backends.mlx.builder.op_helpers import emit_shape
 from executorch.backends.mlx.builder.program_builder import MLXProgramBuilder
 from executorch.backends.mlx.builder.slot_manager import Slot
 from executorch.backends.mlx.serialization.mlx_graph_schema import IntOrVid, ReshapeNode
 from torch.fx import Node
 
-from backends.mlx.gguf.lowering import rows
+from backends.mlx.gguf.lowering.rows import Rows
+from backends.mlx.gguf.lowering.state import DelegateState
 from backends.mlx.gguf.lowering.weights import Weight
 
 
@@ -20,7 +21,7 @@ class Operands:
     """`source` is x of a linear, or the indices of an embedding.
 
     leading: the sizes of the output but for the last, which is `last`.
-    limits: bounds of the product of `leading`, the number of rows.
+    rows: the product of `leading`.
     dtype: the output's, as the graph's node has it.
     """
 
@@ -33,7 +34,7 @@ class Operands:
     dtype: torch.dtype
     leading: list[IntOrVid]
     last: int
-    limits: rows.Bounds
+    rows: Rows
 
     @property
     def shape(self) -> list[IntOrVid]:
@@ -45,6 +46,7 @@ def of_linear(P: MLXProgramBuilder, node: Node, weight: Weight) -> Operands:
     x = node.args[0]
     bias = node.args[2] if len(node.args) > 2 else None
     source, bias_slot = P.slot_map([x, bias])
+    leading, rows = _rows(P, x, source, x.meta["val"].dim() - 1)
     return Operands(
         weight=weight,
         source=source,
@@ -53,9 +55,9 @@ def of_linear(P: MLXProgramBuilder, node: Node, weight: Weight) -> Operands:
         bias_dtype=None if bias is None else bias.meta["val"].dtype,
         out=P.make_or_get_slot(node),
         dtype=node.meta["val"].dtype,
-        leading=emit_shape(P, x, source, end_dim=-1),
+        leading=leading,
         last=weight.rows,
-        limits=rows.bounds(x.meta["val"].shape[:-1]),
+        rows=rows,
     )
 
 
@@ -67,7 +69,7 @@ def of_embedding(P: MLXProgramBuilder, node: Node, weight: Weight) -> Operands:
     """
     indices = node.args[1]
     (source,) = P.slot_map([indices])
-    leading = emit_shape(P, indices, source)
+    leading, rows = _rows(P, indices, source, indices.meta["val"].dim())
     if not leading:
         _, vector = P.make_tmp_slot()
         one = IntOrVid.from_literal(1)
@@ -83,5 +85,15 @@ def of_embedding(P: MLXProgramBuilder, node: Node, weight: Weight) -> Operands:
         dtype=node.meta["val"].dtype,
         leading=leading,
         last=weight.columns,
-        limits=rows.bounds(indices.meta["val"].shape),
+        rows=rows,
     )
+
+
+def _rows(
+    P: MLXProgramBuilder, node: Node, slot: Slot, count: int
+) -> tuple[list[IntOrVid], Rows]:
+    """The first `count` sizes of a tensor, and their product."""
+    sizes = DelegateState.of(P).sizes
+    leading = sizes.leading(node, slot, count)
+    shape = node.meta["val"].shape[:count]
+    return leading, Rows(sizes, math.prod(shape), sizes.product(shape, leading))

@@ -38,7 +38,7 @@ def emit_linear(
     packed, scales, biases = _constants(P, name, affine, dtype)
     out = operands.out
 
-    def emit(_, row_count) -> None:
+    def emit() -> None:
         P.emit(
             QuantizedMatmulNode(
                 x=P.slot_to_tid(operands.source),
@@ -74,7 +74,7 @@ def emit_embedding(
     dtype = _factor_dtype(affine_dtype, operands.dtype)
     constants = _constants(P, name, affine, dtype)
 
-    def emit(_, index_count) -> None:
+    def emit() -> None:
         packed, scales, biases = (_take(P, slot, operands.source) for slot in constants)
         P.emit(
             DequantizeNode(
@@ -146,9 +146,7 @@ def _emit_cast(P: MLXProgramBuilder, operands: Operands, found: torch.dtype) -> 
 def _emit_unless_empty(P, operands: Operands, emit) -> None:
     rows.emit_by_rows(
         P,
-        operands.leading,
-        operands.limits,
-        [("affine", 1, None)],
-        emit,
+        operands.rows,
+        [(lambda: emit, 1, None)],
         lambda: rows.emit_empty(P, operands.out, operands.shape, operands.dtype),
     )

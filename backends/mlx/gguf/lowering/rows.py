@@ -8,17 +8,14 @@ from dataclasses import dataclass
 
 import sympy
 import torch
-from executorch.backends.mlx.builder.op_helpers import (
-    emit_floordiv,
-    emit_if_else,
-    emit_product,
-    torch_dtype_to_scalar_type,
-)
+from executorch.backends.mlx.builder.op_helpers import emit_if_else, torch_dtype_to_scalar_type
 from executorch.backends.mlx.builder.program_builder import MLXProgramBuilder
 from executorch.backends.mlx.builder.slot_manager import Slot
 from executorch.backends.mlx.serialization.mlx_graph_schema import FullNode, IntOrVid
 from torch.utils._sympy.numbers import int_oo
 from torch.utils._sympy.value_ranges import ValueRanges, bound_sympy
+
+from backends.mlx.gguf.lowering.sizes import Size, Sizes
 
 
 @dataclass(frozen=True)
@@ -35,7 +32,7 @@ class Bounds:
         )
 
 
-def bounds(sizes: Sequence[int | torch.SymInt]) -> Bounds:
+def bounds(sizes: Sequence[Size]) -> Bounds:
     """The bounds of the product of `sizes`, 1 if there are none."""
     product = math.prod(sizes)
     if isinstance(product, int):
@@ -58,47 +55,53 @@ def _widened(found: ValueRanges) -> ValueRanges:
     return ValueRanges(0 if found.lower <= 2 else found.lower, found.upper)
 
 
+@dataclass(frozen=True)
+class Rows:
+    """The number of rows of an operand: as torch's size, and as the value at run time."""
+
+    sizes: Sizes
+    count: Size
+    value: IntOrVid
+
+    def tiles(self, tile: int) -> IntOrVid:
+        """How many tiles of `tile` rows hold them."""
+        return self.sizes.ceil_div(self.count, self.value, tile)
+
+
 def emit_by_rows(
     P: MLXProgramBuilder,
-    shape: list[IntOrVid],
-    limits: Bounds,
-    ranges: Sequence[tuple[object, int, int | None]],
-    emit: Callable[[object, IntOrVid], None],
+    rows: Rows,
+    ranges: Sequence[tuple[Callable[[], Callable[[], None]], int, int | None]],
     emit_empty: Callable[[], None],
 ) -> None:
     """Emits the one of `ranges` that the number of rows falls in.
 
     Args:
-        shape: the leading sizes whose product is the number of rows.
-        limits: its bounds; ranges outside them are not emitted.
-        ranges: (choice, first, last), ascending from 1 and without gaps; last None: no end.
-        emit: called with a choice and the number of rows.
+        ranges: (prepare, first, last), ascending from 1 and without gaps; last None: no end.
+            `prepare` emits what a choice needs computed, and returns what emits the choice
+            itself. Ranges outside the bounds of `rows` are not prepared.
         emit_empty: called for 0 rows.
     """
-    rows = emit_product(P, shape)
-    branches = [(first, choice) for choice, first, last in ranges if limits.meet(first, last)]
+    limits = bounds([rows.count])
+    branches = [
+        (first, prepare()) for prepare, first, last in ranges if limits.meet(first, last)
+    ]
     if limits.lower == 0:
-        branches.insert(0, (0, None))
-    _emit_branches(P, rows, branches, emit, emit_empty)
+        branches.insert(0, (0, emit_empty))
+    at_least = {
+        first: rows.sizes.floor_div(rows.count, rows.value, first) if first > 1 else rows.value
+        for first, _ in branches[1:]
+    }
+    _emit_branches(P, branches, at_least)
 
 
-def _emit_branches(P, rows, branches, emit, emit_empty):
+def _emit_branches(P, branches, at_least):
     """Tests the highest branch first: rows // first is nonzero from `first` on, as rows >= 0."""
-    first, choice = branches[-1]
-
-    def emit_last():
-        if choice is None:
-            emit_empty()
-        else:
-            emit(choice, rows)
-
+    first, emit = branches[-1]
     if len(branches) == 1:
-        emit_last()
-        return
-    at_least = emit_floordiv(P, rows, IntOrVid.from_literal(first)) if first > 1 else rows
-    emit_if_else(
-        P, at_least, emit_last, lambda: _emit_branches(P, rows, branches[:-1], emit, emit_empty)
-    )
+        emit()
+    else:
+        emit_if_else(P, at_least[first], emit, lambda: _emit_branches(P, branches[:-1], at_least))
 
 
 def emit_empty(P: MLXProgramBuilder, out: Slot, shape: list[IntOrVid], dtype: torch.dtype) -> None:

@@ -16,6 +16,7 @@ from executorch.backends.mlx.builder.program_builder import MLXProgramBuilder
 from torch.fx import Node
 
 from backends.mlx.gguf.lowering import affine, mode
+from backends.mlx.gguf.lowering.sizes import Sizes
 from backends.mlx.gguf.lowering.weights import Weight, tensor_name
 
 logger = logging.getLogger("mlx_gguf.lowering")
@@ -36,11 +37,12 @@ class DelegateState:
         """The state of the delegate that `P` builds, made by the first call."""
         state = _states.get(P)
         if state is None:
-            state = _states[P] = DelegateState()
+            state = _states[P] = DelegateState(P)
         return state
 
-    def __init__(self):
+    def __init__(self, P: MLXProgramBuilder):
         self.settings = mode.current()
+        self.sizes = Sizes(P)
         self._placeholders: dict[str, Node] = {}
         self._by_target: dict[str, Repacked | None] = {}
         # torch.export may copy a tensor that has two names: told by its bytes, it is one again.

@@ -1,0 +1,152 @@
+"""`export`: a GGUF checkpoint becomes a `.pte` that ExecuTorch's MLX backend runs.
+
+    export [MODEL.gguf] [-o MODEL.pte] [--dtype bfloat16] [--max-seq-len 2048] [--lowering fused]
+
+Without a file it takes SmolLM2-135M-Instruct (`checkpoint.py`). The `.pte` holds the file's
+blocks, the tokenizer, the chat template and a model card. Exit status: 0, 2 on bad input with
+one line on stderr, 130 when interrupted; there is a `.pte` afterwards only in the first case.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import logging
+import resource
+import signal
+import sys
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from backends.mlx.gguf.model.checkpoint import CheckpointError, smollm2
+from backends.mlx.gguf.model.command_line import Parser, user_path
+from backends.mlx.gguf.model.gguf_file import GGUFFile
+
+DTYPES = {"bf16": "bfloat16", "f16": "float16", "f32": "float32"}
+DEFAULT_MAX_SEQ_LEN = 2048
+DEFAULT_PREFILL_CHUNK = 128
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command and returns its exit status."""
+    started = time.monotonic()
+    try:
+        options = _parse(arguments)
+        with _termination_as_interrupt(), _quiet_libraries(options.verbose):
+            source = options.file or smollm2()
+            output = options.output or Path(user_path(f"{source.stem}.pte"))
+            stages = _Stages(started)
+            # Imported late: torch and its companions take seconds, bad arguments should not.
+            stages.begin("loading libraries")
+            from backends.mlx.gguf.model import export_report, program
+
+            stages.begin("reading the file")
+            file = GGUFFile(source)
+            result = program.export(
+                file,
+                output,
+                dtype=options.dtype,
+                max_seq_len=options.max_seq_len,
+                prefill_chunk=options.prefill_chunk,
+                lowering=options.lowering,
+                all_logits=options.all_logits,
+                allow_dense=options.allow_dense,
+                on_stage=stages.begin,
+            )
+            stages.end()
+    except KeyboardInterrupt:
+        print("\nexport: interrupted, nothing was written", file=sys.stderr)
+        return 130
+    except (ValueError, CheckpointError, OSError) as error:
+        print(" ".join(f"export: {error}".splitlines()), file=sys.stderr)
+        return 2
+    print(export_report.text(file, result, time.monotonic() - started, _peak_bytes()))
+    return 0
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = Parser(prog="export", description=__doc__.splitlines()[0])
+    parser.add_argument("file", nargs="?", type=user_path, metavar="MODEL.gguf",
+                        help="any part of a split file stands for all (default: SmolLM2)")
+    parser.add_argument("-o", "--output", type=user_path, metavar="MODEL.pte",
+                        help="default: the checkpoint's name, in the current folder")
+    parser.add_argument("--dtype", default="bfloat16", type=lambda text: DTYPES.get(text, text),
+                        choices=DTYPES.values(), help="of activations (default: bfloat16)")
+    parser.add_argument("--max-seq-len", type=_positive, default=None, metavar="N",
+                        help="positions of the KV cache (default: the model's, at most "
+                             f"{DEFAULT_MAX_SEQ_LEN})")
+    parser.add_argument("--prefill-chunk", type=_positive, default=DEFAULT_PREFILL_CHUNK,
+                        metavar="N", help="most tokens in one call (default: %(default)s)")
+    parser.add_argument("--lowering", choices=("fused", "repack"), default=None,
+                        help="default: ET_MLX_EMIT_DIRECT_GGUF, then the build's, then fused")
+    parser.add_argument("--all-logits", action="store_true",
+                        help="return the logits of every token, not of the last one only")
+    parser.add_argument("--allow-dense", action="store_true",
+                        help="decode tensors of types without a kernel, instead of refusing")
+    parser.add_argument("--verbose", action="store_true", help="what the libraries log")
+    return parser.parse_args(arguments)
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"expected a positive number, found {text!r}")
+    return int(text)
+
+
+class _Stages:
+    """Prints each stage when it begins, and how long it took when it ends."""
+
+    def __init__(self, started: float):
+        self._since = started
+        self._open = False
+
+    def begin(self, stage: str) -> None:
+        self.end()
+        print(f"{stage} ...", end="", file=sys.stderr, flush=True)
+        self._since, self._open = time.monotonic(), True
+
+    def end(self) -> None:
+        if self._open:
+            print(f" {time.monotonic() - self._since:.1f} s", file=sys.stderr, flush=True)
+        self._open = False
+
+
+def _peak_bytes() -> int:
+    """The greatest resident memory of this process; Linux counts it in KiB, macOS in bytes."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+@contextlib.contextmanager
+def _quiet_libraries(verbose: bool) -> Iterator[None]:
+    """Keeps the warnings of torch and ExecuTorch about themselves from the user."""
+    if verbose:
+        yield
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        logging.disable(logging.INFO)
+        try:
+            yield
+        finally:
+            logging.disable(logging.NOTSET)
+
+
+@contextlib.contextmanager
+def _termination_as_interrupt() -> Iterator[None]:
+    """SIGTERM ends the work as Ctrl-C does, so that nothing half-written stays."""
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,122 @@
+"""From a GGUF file to the ExecuTorch program of its model, with all that running it needs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+
+from backends.mlx.gguf import VERSION
+from backends.mlx.gguf.lowering import export_module, mode
+from backends.mlx.gguf.model import architecture, decoder, network
+from backends.mlx.gguf.model.card import CARD, TOKENIZER, TOKENIZER_CONFIG, ModelCard
+from backends.mlx.gguf.model.gguf_file import GGUFError, GGUFFile
+from backends.mlx.gguf.model.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True)
+class Exported:
+    """The `.pte` at `path`, and its model card."""
+
+    path: Path
+    card: ModelCard
+
+
+def export(
+    file: GGUFFile,
+    path: Path,
+    *,
+    dtype: str = "bfloat16",
+    max_seq_len: int | None = None,
+    prefill_chunk: int = 128,
+    lowering: mode.Mode | str | None = None,
+    all_logits: bool = False,
+    allow_dense: bool = False,
+    on_stage: Callable[[str], None] = lambda stage: None,
+) -> Exported:
+    """Writes the program of `file` to `path`; after an error there is no new file.
+
+    Args:
+        dtype: of the activations: bfloat16, float16 or float32.
+        max_seq_len: the length of the KV cache; None: the model's own, at most 2048.
+        prefill_chunk: the most tokens in one call.
+        lowering: see `lowering.use_mode`.
+        all_logits, allow_dense: see `Decoder` and `network.build`.
+        on_stage: called with the name of each stage of the work as it begins.
+
+    The method `forward` is that of `Decoder`. Constant methods carry the facts that ExecuTorch's
+    own runners ask for; named data carries the tokenizer and the model card (`card.py`).
+
+    Raises:
+        GGUFError, TokenizerError: the file is not a model that can be exported.
+        LoweringError: MLX did not take a weight.
+        ValueError: lengths that do not fit the model.
+    """
+    config = architecture.config_of(file)
+    card = _card(file, config, dtype, max_seq_len, prefill_chunk, lowering, all_logits)
+    tokenizer = Tokenizer.from_gguf(file)
+    data = tokenizer.to_bytes()
+    on_stage("building the network")
+    model = network.build(
+        file, getattr(torch, dtype), attention=decoder.ATTENTION, allow_dense=allow_dense
+    )
+    module = decoder.Decoder(
+        model, card.max_seq_len, card.prefill_chunk, all_logits=all_logits
+    )
+    length = torch.export.Dim("length", min=1, max=card.prefill_chunk)
+    example = min(3, card.prefill_chunk)
+    export_module(
+        module,
+        (torch.zeros(1, example, dtype=torch.int64), torch.arange(example)),
+        path,
+        mode=lowering,
+        dynamic_shapes=({1: length}, {0: length}) if card.prefill_chunk > 1 else None,
+        constant_methods=_facts(card, config, tokenizer),
+        named_data={
+            TOKENIZER: data[0],
+            TOKENIZER_CONFIG: data[1],
+            CARD: json.dumps(asdict(card)).encode(),
+        },
+        on_stage=on_stage,
+    )
+    return Exported(path, card)
+
+
+def _card(file, config, dtype, max_seq_len, prefill_chunk, lowering, all_logits) -> ModelCard:
+    limit = config.max_position_embeddings
+    if max_seq_len is None:
+        max_seq_len = min(limit, 2048)
+    elif max_seq_len > limit:
+        raise GGUFError(file.path, "the length of the cache",
+                        f"at most the model's context, {limit}", str(max_seq_len))
+    window = getattr(config, "sliding_window", None) or max_seq_len
+    return ModelCard(
+        version=VERSION,
+        lowering=mode.resolve(lowering).value,
+        architecture=architecture.architecture_name(file),
+        name=str(file.metadata.get("general.name", file.path.stem)),
+        dtype=dtype,
+        max_seq_len=max_seq_len,
+        prefill_chunk=min(prefill_chunk, max_seq_len, window),
+        vocab_size=config.vocab_size,
+        all_logits=all_logits,
+    )
+
+
+def _facts(card: ModelCard, config, tokenizer: Tokenizer) -> dict[str, int | bool | list[int]]:
+    """By the names that ExecuTorch's text runner looks for."""
+    facts = {
+        "get_max_seq_len": card.prefill_chunk,
+        "get_max_context_len": card.max_seq_len,
+        "get_vocab_size": card.vocab_size,
+        "get_n_layers": config.num_hidden_layers,
+        "use_kv_cache": True,
+        "enable_dynamic_shape": card.prefill_chunk > 1,
+        "get_eos_ids": list(tokenizer.eos_ids),
+    }
+    if tokenizer.bos_id is not None:
+        facts["get_bos_id"] = tokenizer.bos_id
+    return facts
