@@ -2,53 +2,22 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
+import functools
 from pathlib import Path
 
 import pytest
 
 from backends.mlx.gguf import formats
-from backends.mlx.gguf.model.gguf_file import GGUFFile
-from backends.mlx.gguf.model.sample_file import write_sample
+from backends.mlx.gguf.checkpoint.gguf_file import GGUFFile
+from backends.mlx.gguf.checkpoint.sample_file import write_sample, write_split
 
 SUPPORTED = ", ".join(formats.FORMATS)
 
 
-@pytest.fixture(scope="module", name="sample")
-def _sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_sample(tmp_path_factory.mktemp("gguf") / "sample.gguf")
-
-
 @pytest.fixture(name="verify")
-def _verify(tmp_path: Path):
-    """Runs `verify` as a program of its own; returns its one line of complaint."""
-    folders = {name: tmp_path / name for name in ("tmp", "cache", "work")}
-    for folder in folders.values():
-        folder.mkdir()
-    environment = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
-        "TMPDIR": str(folders["tmp"]),
-        "XDG_CACHE_HOME": str(folders["cache"]),
-        "BUILD_WORKING_DIRECTORY": str(folders["work"]),
-    }
-
-    def verify(*arguments: object, **variables: str) -> str:
-        result = subprocess.run(
-            [sys.executable, "-m", "backends.mlx.gguf.model.verify", *map(str, arguments)],
-            env=environment | variables, cwd=folders["work"], capture_output=True, text=True,
-            timeout=60, check=False)
-        assert result.returncode == 2, result.stderr
-        assert result.stdout == ""
-        lines = result.stderr.splitlines()
-        assert len(lines) == 1 and lines[0].startswith("verify: "), result.stderr
-        left = [path for folder in folders.values() for path in folder.rglob("*")]
-        assert left == []
-        return lines[0]
-
-    return verify
+def _verify(complaint):
+    """Runs `verify`; returns its one line of complaint."""
+    return functools.partial(complaint, "verify")
 
 
 def test_missing_file(verify, tmp_path: Path) -> None:
@@ -108,11 +77,37 @@ def test_unknown_type_id(verify, sample: Path, tmp_path: Path) -> None:
     assert "'blk.0.attn_q.weight': expected a known ggml type id, found id 200" in verify(path)
 
 
+def test_missing_part_of_a_split_model(verify, tmp_path: Path) -> None:
+    parts = write_split(tmp_path)
+    parts[1].unlink()
+    assert verify(parts[3]) == (
+        f"verify: {parts[1]}: file: expected it beside {parts[3].name}, as a part of the same "
+        "model, found no such file")
+
+
+def test_part_of_another_split_model(verify, tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    parts = write_split(tmp_path / "a")
+    other = write_split(tmp_path / "b", {"a": ("Q4_K", (1, 256)), "b": ("F32", (4,))})
+    parts[2].write_bytes(other[1].read_bytes())
+    assert verify(parts[0]).endswith(f"{parts[2]}: metadata 'split.no': expected 2, found 1")
+
+
+def test_part_of_a_split_model_cut_short(verify, tmp_path: Path) -> None:
+    parts = write_split(tmp_path)
+    info = GGUFFile(parts[0]).tensors["blk.0.ffn_down.weight"]
+    parts[1].write_bytes(parts[1].read_bytes()[:info.offset + 100])
+    assert verify(parts[0]) == (
+        f"verify: {parts[1]}: tensor 'blk.0.ffn_down.weight': expected {7 * 210} bytes for Q6_K of "
+        f"shape (7, 256) at offset {info.offset}, found 100 before the end of the file")
+
+
 def test_nothing_of_a_supported_type(verify, tmp_path: Path) -> None:
-    path = write_sample(tmp_path / "iq4_nl.gguf", {"a": ("IQ4_NL", (4, 64)), "b": ("F32", (4, 64))})
+    path = write_sample(tmp_path / "f64.gguf", {"a": ("F64", (4, 64)), "b": ("F32", (4, 64))})
     line = verify(path)
     assert f"{path}: expected tensors of type {SUPPORTED}" in line
-    assert line.endswith("found only F32, IQ4_NL")
+    assert line.endswith("found only F32, F64")
 
 
 def test_no_tensor_matches(verify, sample: Path) -> None:

@@ -1,1 +1,1 @@
-"""GGUF checkpoints: the file reader, the default checkpoint, and `verify`, the main command."""
+"""From a GGUF file to an exported language model."""

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
 from pathlib import Path
 
 TOKENIZER = "mlx_gguf/tokenizer.json"
@@ -12,24 +11,23 @@ TOKENIZER_CONFIG = "mlx_gguf/tokenizer_config.json"
 CARD = "mlx_gguf/model.json"
 
 
-class CardError(ValueError):
-    """A `.pte` without a sound model card. One line: file, what, expected, found."""
+class ModelFileError(ValueError):
+    """A `.pte` that `export` did not make, or that is damaged. One line, naming the file."""
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class ModelCard:
-    """How a program was made and how to call it.
+    """What `mlx_gguf/model.json` says.
 
     Attributes:
-        version: of this project.
+        version: of the project, when it wrote the file.
         lowering: "fused" or "repack".
-        architecture: `general.architecture` of the GGUF file.
+        architecture: as in the GGUF file, e.g. "llama".
         name: the model's.
-        dtype: of the activations.
-        max_seq_len: positions in the KV cache.
-        prefill_chunk: the most tokens in one call.
-        vocab_size: the number of logits.
-        all_logits: whether a call returns the logits of every token, or of the last one.
+        dtype: of activations: "bfloat16", "float16" or "float32".
+        max_seq_len: how many tokens the cache holds.
+        prefill_chunk: the most tokens that one call takes.
+        vocab_size: how many logits there are.
     """
 
     version: str
@@ -40,16 +38,32 @@ class ModelCard:
     max_seq_len: int
     prefill_chunk: int
     vocab_size: int
-    all_logits: bool
 
-    @staticmethod
-    def of(path: Path, named_data: Mapping[str, memoryview]) -> ModelCard:
-        """Reads the card of the `.pte` at `path`. Raises CardError."""
-        if CARD not in named_data:
-            raise CardError(f"{path}: expected a program made by export, with named data {CARD}, "
-                            "found none of that name")
+    @classmethod
+    def parse(cls, path: Path, data: bytes) -> ModelCard:
+        """Reads the JSON; keys that are not known are for later versions.
+
+        Raises:
+            ModelFileError: it is damaged, or a key is missing or of another type.
+        """
         try:
-            values = json.loads(bytes(named_data[CARD]))
-            return ModelCard(**{field.name: values[field.name] for field in fields(ModelCard)})
-        except (ValueError, KeyError, TypeError) as error:
-            raise CardError(f"{path}: {CARD}: expected a model card, found {error!r}") from error
+            values = json.loads(data)
+        except ValueError as error:
+            raise damaged(path, CARD, "JSON", str(error)) from error
+        if not isinstance(values, dict):
+            raise damaged(path, CARD, "an object", type(values).__name__)
+        known = {}
+        for field in dataclasses.fields(cls):
+            kind = {"str": str, "int": int}[field.type]
+            value = values.get(field.name)
+            if type(value) is not kind or kind is int and value < 1:
+                expected = "a string" if kind is str else "a number of at least 1"
+                found = repr(value) if field.name in values else "no such key"
+                raise damaged(path, f"{CARD}: {field.name}", expected, found)
+            known[field.name] = value
+        return cls(**known)
+
+
+def damaged(path: Path, subject: str, expected: str, found: str) -> ModelFileError:
+    """What to raise for a `.pte` whose named data is not as it should be."""
+    return ModelFileError(f"{path}: {subject}: expected {expected}, found {found}")

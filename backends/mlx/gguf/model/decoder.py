@@ -10,6 +10,7 @@ from transformers import PreTrainedModel
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
+from backends.mlx.gguf.lowering import GGUFTensor
 from backends.mlx.gguf.model import rotary
 
 ATTENTION = "mlx_gguf"
@@ -40,8 +41,12 @@ class Decoder(nn.Module):
         self.network = network
         self.max_seq_len = max_seq_len
         self.prefill_chunk = prefill_chunk
-        self.logits_to_keep = 0 if all_logits else 1
+        self.all_logits = all_logits
         self.ring: RingBufferKVCache | None = None
+        head = network.lm_head.weight
+        if isinstance(head, GGUFTensor):
+            # Of two likely tokens the logits often differ by less than bfloat16 can tell.
+            network.lm_head.weight = nn.Parameter(head.to(torch.float32), requires_grad=False)
         rotary.take_over(network)
         for layer in network.model.layers:
             attention = layer.self_attn
@@ -74,14 +79,17 @@ class Decoder(nn.Module):
         ring_mask = None
         if self.ring is not None:
             ring_mask = self.ring.create_sliding_window_mask(start, length)
-        return self.network(
+        hidden = self.network.model(
             input_ids=tokens,
             position_ids=cache_position.unsqueeze(0),
             use_cache=False,
-            logits_to_keep=self.logits_to_keep,
             start=start,
             ring_mask=ring_mask,
-        ).logits.float()
+        ).last_hidden_state
+        if not self.all_logits:
+            hidden = hidden[:, -1:]
+        head = self.network.lm_head.weight
+        return nn.functional.linear(hidden.to(head.dtype), head).float()
 
 
 def attend(

@@ -18,7 +18,7 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 from backends.mlx.gguf.formats import FORMATS
 from backends.mlx.gguf.lowering import GGUFTensor
 from backends.mlx.gguf.model import architecture as architectures
-from backends.mlx.gguf.model.gguf_file import GGUFError, GGUFFile, GGUFTensorInfo
+from backends.mlx.gguf.checkpoint.gguf_file import GGUFError, GGUFFile, GGUFTensorInfo
 from backends.mlx.gguf.model.rms_norm import RMSNorm, keep_exact, replace_norms
 
 _FACTORS = "rope_freqs.weight"

@@ -13,8 +13,8 @@ from backends.mlx.gguf import VERSION
 from backends.mlx.gguf.lowering import export_module, mode
 from backends.mlx.gguf.model import architecture, decoder, network
 from backends.mlx.gguf.model.card import CARD, TOKENIZER, TOKENIZER_CONFIG, ModelCard
-from backends.mlx.gguf.model.gguf_file import GGUFError, GGUFFile
-from backends.mlx.gguf.model.tokenizer import Tokenizer
+from backends.mlx.gguf.checkpoint.gguf_file import GGUFError, GGUFFile
+from backends.mlx.gguf.tokenizer.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def export(
         ValueError: lengths that do not fit the model.
     """
     config = architecture.config_of(file)
-    card = _card(file, config, dtype, max_seq_len, prefill_chunk, lowering, all_logits)
+    card = _card(file, config, dtype, max_seq_len, prefill_chunk, lowering)
     tokenizer = Tokenizer.from_gguf(file)
     data = tokenizer.to_bytes()
     on_stage("building the network")
@@ -85,7 +85,7 @@ def export(
     return Exported(path, card)
 
 
-def _card(file, config, dtype, max_seq_len, prefill_chunk, lowering, all_logits) -> ModelCard:
+def _card(file, config, dtype, max_seq_len, prefill_chunk, lowering) -> ModelCard:
     limit = config.max_position_embeddings
     if max_seq_len is None:
         max_seq_len = min(limit, 2048)
@@ -102,7 +102,6 @@ def _card(file, config, dtype, max_seq_len, prefill_chunk, lowering, all_logits)
         max_seq_len=max_seq_len,
         prefill_chunk=min(prefill_chunk, max_seq_len, window),
         vocab_size=config.vocab_size,
-        all_logits=all_logits,
     )
 
 

@@ -6,9 +6,8 @@ import dataclasses
 from collections import defaultdict
 from collections.abc import Iterable
 
-import tabulate
-
-from backends.mlx.gguf.model.gguf_file import GGUFTensorInfo
+from backends.mlx.gguf.command import tables
+from backends.mlx.gguf.checkpoint.gguf_file import GGUFTensorInfo
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,26 +88,25 @@ def type_table(reports: Iterable[TensorReport]) -> str:
     for report in reports:
         by_type[report.info.ggml_type].append(report)
     rows = [_type_row(ggml_type, group) for ggml_type, group in by_type.items()]
-    align = ["left"] + ["right"] * (len(_HEADERS) - 1)
-    return f"{tabulate.tabulate(rows, _HEADERS, colalign=align, disable_numparse=True)}\n{_UNITS}"
+    return f"{tables.render(_HEADERS, rows)}\n{_UNITS}"
 
 
-def _type_row(ggml_type: str, group: list[TensorReport]) -> list[str]:
+def _type_row(ggml_type: str, group: list[TensorReport]) -> list[str | int]:
     repacked = [report.repack for report in group if not report.repack.fused]
     # Programs of repack mode that stayed fused are held to the fused rule, in the fused columns.
     fused = [report.fused for report in group]
     fused += [report.repack for report in group if report.repack.fused]
     return [
         ggml_type,
-        str(len(group)),
-        f"{sum(report.info.weights for report in group):,}",
-        f"{sum(report.info.nbytes for report in group):,}",
-        f"{sum(report.fused.pte_bytes for report in group):,}",
-        f"{sum(report.repack.pte_bytes for report in group):,}",
+        len(group),
+        sum(report.info.weights for report in group),
+        sum(report.info.nbytes for report in group),
+        sum(report.fused.pte_bytes for report in group),
+        sum(report.repack.pte_bytes for report in group),
         *_errors(fused),
         *_errors(repacked),
-        str(len(group) - len(repacked)),
-        str(sum(not report.passed for report in group)),
+        len(group) - len(repacked),
+        sum(not report.passed for report in group),
     ]
 
 
@@ -127,8 +125,7 @@ def unsupported_table(infos: Iterable[GGUFTensorInfo]) -> str:
     by_type: dict[str, list[GGUFTensorInfo]] = defaultdict(list)
     for info in infos:
         by_type[info.ggml_type].append(info)
-    rows = [[ggml_type, str(len(group)), f"{sum(info.weights for info in group):,}",
-             f"{sum(info.nbytes for info in group):,}"] for ggml_type, group in by_type.items()]
+    rows = [(ggml_type, len(group), sum(info.weights for info in group),
+             sum(info.nbytes for info in group)) for ggml_type, group in by_type.items()]
     headers = ("not supported", "tensors", "weights", "bytes raw")
-    align = ["left", "right", "right", "right"]
-    return tabulate.tabulate(rows, headers, colalign=align, disable_numparse=True)
+    return tables.render(headers, rows)

@@ -12,16 +12,15 @@ from __future__ import annotations
 import dataclasses
 import math
 import mmap
-import os
 import stat
 import struct
-from collections.abc import Mapping
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType
+
+from backends.mlx.gguf.checkpoint.gguf_tensor import GGUFError, GGUFTensorInfo, quoted
 
 MAGIC = b"GGUF"
 VERSIONS = (2, 3)
@@ -42,73 +41,31 @@ _UINT32_LAYOUT = struct.Struct("<I")
 _UINT64_LAYOUT = struct.Struct("<Q")
 
 
-class GGUFError(ValueError):
-    """A file that is not a sound GGUF file. One line: file, subject, expected, found."""
+class Part(NamedTuple):
+    """What one file holds; the attributes are those of `gguf_file.GGUFFile`."""
 
-    def __init__(self, path: Path, subject: str, expected: str, found: str) -> None:
-        text = f"{path}: {subject}: expected {expected}, found {found}"
-        super().__init__(" ".join(text.splitlines()))
-
-
-@dataclasses.dataclass(frozen=True)
-class GGUFTensorInfo:
-    """One tensor of a file.
-
-    `shape` is in torch's order, rows first (GGUF stores the reverse). `ggml_type` is ggml's name
-    of the type, "Q4_K", whether or not this project supports it. `offset` and `nbytes` are in
-    bytes, the offset counted from the start of the file.
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    ggml_type: str
-    offset: int
-    nbytes: int
-    _map: mmap.mmap = dataclasses.field(repr=False, compare=False)
-
-    @property
-    def weights(self) -> int:
-        """The number of elements."""
-        return math.prod(self.shape)
-
-    @property
-    def rows(self) -> int:
-        """The number of rows: the product of all dimensions but the last."""
-        return math.prod(self.shape[:-1])
-
-    def blocks(self) -> np.ndarray:
-        """The bytes as they are in the file: a read-only uint8 view (rows, bytes per row)."""
-        data = np.frombuffer(self._map, np.uint8, count=self.nbytes, offset=self.offset)
-        return data.reshape(self.rows, self.nbytes // self.rows)
+    path: Path
+    version: int
+    metadata: dict[str, Any]
+    tensors: dict[str, GGUFTensorInfo]
 
 
-class GGUFFile:
-    """A mapped GGUF file.
-
-    Attributes:
-        path: the file.
-        version: 2 or 3.
-        metadata: key -> value. Scalars are Python numbers, strings str, arrays of strings a
-            tuple of str, other arrays a read-only numpy view on the map.
-        tensors: name -> GGUFTensorInfo, in the file's order.
+def read(path: Path) -> Part:
+    """Maps and checks one file, whether whole or one of a split model's.
 
     Raises:
         GGUFError: the path cannot be mapped, or anything in the file is not as the format says.
     """
-
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
-        reader = _Reader(self.path, _map_file(self.path))
-        self.version = _read_version(reader)
-        tensor_count = reader.count("the tensor count", _MIN_TENSOR_INFO_BYTES)
-        metadata_count = reader.count("the metadata count", _MIN_METADATA_BYTES)
-        self.metadata: Mapping[str, Any] = MappingProxyType(_read_metadata(reader, metadata_count))
-        alignment = self.metadata.get("general.alignment", DEFAULT_ALIGNMENT)
-        infos = [_read_tensor_info(reader, f"tensor {index} of {tensor_count}")
-                 for index in range(tensor_count)]
-        data_start = _align(reader.offset, alignment)
-        self.tensors: Mapping[str, GGUFTensorInfo] = MappingProxyType(
-            _place_tensors(reader, infos, data_start, alignment))
+    reader = _Reader(path, _map_file(path))
+    version = _read_version(reader)
+    tensor_count = reader.count("the tensor count", _MIN_TENSOR_INFO_BYTES)
+    metadata_count = reader.count("the metadata count", _MIN_METADATA_BYTES)
+    metadata = _read_metadata(reader, metadata_count)
+    alignment = metadata.get("general.alignment", DEFAULT_ALIGNMENT)
+    infos = [_read_tensor_info(reader, f"tensor {index} of {tensor_count}")
+             for index in range(tensor_count)]
+    data_start = _align(reader.offset, alignment)
+    return Part(path, version, metadata, _place_tensors(reader, infos, data_start, alignment))
 
 
 class _Reader:
@@ -203,7 +160,7 @@ def _read_metadata(reader: _Reader, count: int) -> dict[str, Any]:
     metadata: dict[str, Any] = {}
     for index in range(count):
         key = reader.string(f"metadata key {index} of {count}", MAX_NAME_BYTES)
-        subject = f"metadata {_quoted(key)}"
+        subject = f"metadata {quoted(key)}"
         if key in metadata:
             raise reader.error(subject, "each key once", "it a second time")
         value_type = reader.uint32(subject)
@@ -244,7 +201,7 @@ def _check_alignment(reader: _Reader, value_type: int, value: Any, subject: str)
 def _read_tensor_info(reader: _Reader, position: str) -> GGUFTensorInfo:
     """One entry; its offset is still relative to the start of the data."""
     name = reader.string(f"{position}: name", MAX_NAME_BYTES)
-    subject = f"tensor {_quoted(name)}"
+    subject = f"tensor {quoted(name)}"
     dimensions = reader.uint32(subject)
     if dimensions > MAX_DIMENSIONS:
         raise reader.error(subject, f"at most {MAX_DIMENSIONS} dimensions", str(dimensions))
@@ -264,7 +221,7 @@ def _read_tensor_info(reader: _Reader, position: str) -> GGUFTensorInfo:
                            f"{ggml_type.name}", f"shape {shape}")
     nbytes = math.prod(shape) // block_weights * block_bytes
     offset = reader.uint64(subject)
-    return GGUFTensorInfo(name, shape, ggml_type.name, offset, nbytes, reader.data)
+    return GGUFTensorInfo(reader.path, name, shape, ggml_type.name, offset, nbytes, reader.data)
 
 
 def _place_tensors(reader: _Reader, infos: list[GGUFTensorInfo], data_start: int,
@@ -278,7 +235,7 @@ def _place_tensors(reader: _Reader, infos: list[GGUFTensorInfo], data_start: int
     end = 0
     previous = None
     for info in infos:
-        subject = f"tensor {_quoted(info.name)}"
+        subject = f"tensor {quoted(info.name)}"
         if info.name in tensors:
             raise reader.error(subject, "each name once", "it a second time")
         if info.offset % alignment:
@@ -289,9 +246,9 @@ def _place_tensors(reader: _Reader, infos: list[GGUFTensorInfo], data_start: int
             if previous is None:
                 raise reader.error(subject, "offset 0 for the first tensor", str(info.offset))
             raise reader.error(
-                f"tensor {_quoted(previous.name)}",
+                f"tensor {quoted(previous.name)}",
                 f"{previous.nbytes} bytes for {previous.ggml_type} of shape {previous.shape}, "
-                f"so that tensor {_quoted(info.name)} starts at offset {expected}",
+                f"so that tensor {quoted(info.name)} starts at offset {expected}",
                 f"offset {info.offset}")
         start = data_start + info.offset
         if info.nbytes > reader.size - start:
@@ -308,15 +265,10 @@ def _place_tensors(reader: _Reader, infos: list[GGUFTensorInfo], data_start: int
 def _check_end(reader: _Reader, last: GGUFTensorInfo | None, end: int, padded_end: int) -> None:
     if last is not None and reader.size > padded_end:
         raise reader.error(
-            f"tensor {_quoted(last.name)}",
+            f"tensor {quoted(last.name)}",
             f"{last.nbytes} bytes for {last.ggml_type} of shape {last.shape}, the last tensor",
             f"{reader.size - end + last.nbytes} up to the end of the file")
 
 
 def _align(offset: int, alignment: int) -> int:
     return -(-offset // alignment) * alignment
-
-
-def _quoted(name: str) -> str:
-    """A name as it can stand in a one-line message, whatever a damaged file put there."""
-    return repr(name if len(name) <= 80 else f"{name[:77]}...")

@@ -2,8 +2,9 @@
 
     verify [FILE.gguf] [--types Q4_K,Q6_K] [--tensors GLOB] [--m 1,5,33] [--dtype float32]
 
-Without a file it takes the default checkpoint (`checkpoint.py`). Exit status: 0 if every result is
-within its bound (`report.py`), 1 if one is not, 2 on bad input, with one line on stderr.
+Without a file it takes Gemma 3 270M, for its four quantized types (`checkpoint.py`). Exit status:
+0 if every result is within its bound (`report.py`), 1 if one is not, 2 on bad input, with one line
+on stderr.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ import argparse
 import contextlib
 import fnmatch
 import logging
-import os
 import signal
 import sys
 import tempfile
@@ -20,33 +20,24 @@ import time
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NoReturn
 
 from tqdm import tqdm
 
 from backends.mlx.gguf import formats
-from backends.mlx.gguf.model import report
-from backends.mlx.gguf.model.accuracy import LARGEST
-from backends.mlx.gguf.model.checkpoint import CheckpointError, default_checkpoint
-from backends.mlx.gguf.model.gguf_file import GGUFError, GGUFFile, GGUFTensorInfo
+from backends.mlx.gguf.command import report
+from backends.mlx.gguf.command.accuracy import LARGEST
+from backends.mlx.gguf.checkpoint.checkpoint import CheckpointError, gemma3
+from backends.mlx.gguf.command.command_line import InputError, Parser, user_path
+from backends.mlx.gguf.checkpoint.gguf_file import GGUFError, GGUFFile, GGUFTensorInfo
 
 _MAX_ROWS = 4096
-
-
-class InputError(ValueError):
-    """A request that cannot be carried out. One line: what, expected, found."""
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise InputError(message)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit status."""
     try:
         options = _parse(arguments)
-        path = options.file or default_checkpoint()
+        path = options.file or gemma3()
         supported, unsupported = _select(GGUFFile(path), options)
     except (InputError, GGUFError, CheckpointError) as error:
         print(" ".join(f"verify: {error}".splitlines()), file=sys.stderr)
@@ -67,8 +58,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = _Parser(prog="verify", description=__doc__.split("\n", maxsplit=1)[0])
-    parser.add_argument("file", nargs="?", type=_user_path, metavar="FILE.gguf",
+    parser = Parser(prog="verify", description=__doc__.split("\n", maxsplit=1)[0])
+    parser.add_argument("file", nargs="?", type=user_path, metavar="FILE.gguf",
                         help="default: Gemma 3 270M Q4_K_M, from its PyPI packages")
     parser.add_argument("--types", type=_types, default=tuple(formats.FORMATS),
                         metavar="NAME,...", help="default: every supported type")
@@ -78,11 +69,6 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--dtype", choices=tuple(LARGEST), default="float32",
                         help="type of x and of the outputs (default: float32)")
     return parser.parse_args(arguments)
-
-
-def _user_path(text: str) -> Path:
-    """A path as the user's shell meant it: `bazel run` starts programs in a folder of its own."""
-    return Path(os.environ.get("BUILD_WORKING_DIRECTORY", "")) / text
 
 
 def _types(text: str) -> tuple[str, ...]:
@@ -133,7 +119,7 @@ def _verify(infos: list[GGUFTensorInfo], options: argparse.Namespace
             ) -> list[report.TensorReport]:
     # Imported here, as torch and ExecuTorch take seconds that bad input need not wait for.
     from backends.mlx.gguf.lowering import Mode
-    from backends.mlx.gguf.model.probe import Probe, measure
+    from backends.mlx.gguf.command.probe import Probe, measure
 
     reports = []
     with (tempfile.TemporaryDirectory(prefix="mlx_gguf_verify.") as folder,

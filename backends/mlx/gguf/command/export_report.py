@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 
 from backends.mlx.gguf.formats import FORMATS
-from backends.mlx.gguf.model import kernel_name
-from backends.mlx.gguf.model.gguf_file import GGUFFile
+from backends.mlx.gguf.command import kernel_name
+from backends.mlx.gguf.checkpoint.gguf_file import GGUFFile
 from backends.mlx.gguf.model.program import Exported
-from backends.mlx.gguf.model.tables import render
+from backends.mlx.gguf.command.tables import render
 from backends.mlx.runner import Program
 
 _CUSTOM_KERNELS = """\

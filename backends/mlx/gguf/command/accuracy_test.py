@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from backends.mlx.gguf.model import accuracy
+from backends.mlx.gguf.command import accuracy
 
 
 def test_largest_numbers() -> None:

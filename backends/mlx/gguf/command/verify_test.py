@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from backends.mlx.gguf.model import probe, verify
-from backends.mlx.gguf.model.gguf_file import GGUFFile
-from backends.mlx.gguf.model.sample_file import write_sample
+from backends.mlx.gguf.command import probe, verify
+from backends.mlx.gguf.checkpoint.gguf_file import GGUFFile
+from backends.mlx.gguf.checkpoint.sample_file import write_sample
 
 Q4_K, Q6_K = "blk.0.attn_q.weight", "blk.0.ffn_down.weight"
 
@@ -55,7 +55,7 @@ def test_reports_every_type(run, sample: Path) -> None:
         assert row[-2:] == [fused_for_lack, "0"]
     assert 0 < float(_row(out, "Q4_K")[9]) <= 1
     assert _row(out, "Q6_K")[9:12] == ["-", "-", "-"]
-    assert _row(out, "IQ4_NL") == ["IQ4_NL", "1", "256", "144"]
+    assert _row(out, "F64") == ["F64", "1", "256", "2,048"]
     assert _row(out, "F32") == ["F32", "1", "64", "256"]
 
 
@@ -127,11 +127,3 @@ def test_a_program_of_the_wrong_mode_is_seen(run, monkeypatch) -> None:
     assert status == 1
     assert "fused program: expected Metal kernels, found none" in out
     assert "repack program: expected no Metal kernels, found Metal kernels" in out
-
-
-def test_paths_are_the_users_under_bazel_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("BUILD_WORKING_DIRECTORY", "/home/user")
-    assert verify._user_path("model.gguf") == Path("/home/user/model.gguf")
-    assert verify._user_path("/data/model.gguf") == Path("/data/model.gguf")
-    monkeypatch.delenv("BUILD_WORKING_DIRECTORY")
-    assert verify._user_path("model.gguf") == Path("model.gguf")

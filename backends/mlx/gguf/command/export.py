@@ -20,9 +20,9 @@ import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from backends.mlx.gguf.model.checkpoint import CheckpointError, smollm2
-from backends.mlx.gguf.model.command_line import Parser, user_path
-from backends.mlx.gguf.model.gguf_file import GGUFFile
+from backends.mlx.gguf.checkpoint.checkpoint import CheckpointError, smollm2
+from backends.mlx.gguf.command.command_line import Parser, user_path
+from backends.mlx.gguf.checkpoint.gguf_file import GGUFFile
 
 DTYPES = {"bf16": "bfloat16", "f16": "float16", "f32": "float32"}
 DEFAULT_MAX_SEQ_LEN = 2048
@@ -40,7 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             stages = _Stages(started)
             # Imported late: torch and its companions take seconds, bad arguments should not.
             stages.begin("loading libraries")
-            from backends.mlx.gguf.model import export_report, program
+            from backends.mlx.gguf.command import export_report
+from backends.mlx.gguf.model import program
 
             stages.begin("reading the file")
             file = GGUFFile(source)

@@ -1,0 +1,1 @@
+"""GGUF checkpoints: the file reader, and the packaged models."""

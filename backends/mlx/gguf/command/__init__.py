@@ -1,0 +1,1 @@
+"""The commands: export, generate, demo, inspect, verify."""
