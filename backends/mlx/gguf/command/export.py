@@ -18,10 +18,10 @@ import sys
 import time
 import warnings
 from collections.abc import Iterator, Sequence
-from pathlib import Path
+from typing import Any
 
 from backends.mlx.gguf.checkpoint.checkpoint import CheckpointError, smollm2
-from backends.mlx.gguf.command.command_line import Parser, user_path
+from backends.mlx.gguf.command.command_line import InputError, Parser, user_path
 from backends.mlx.gguf.checkpoint.gguf_file import GGUFFile
 
 DTYPES = {"bf16": "bfloat16", "f16": "float16", "f32": "float32"}
@@ -34,14 +34,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     started = time.monotonic()
     try:
         options = _parse(arguments)
-        with _termination_as_interrupt(), _quiet_libraries(options.verbose):
+        with _Stages() as stages, _quiet_libraries(options.verbose):
             source = options.file or smollm2()
-            output = options.output or Path(user_path(f"{source.stem}.pte"))
-            stages = _Stages(started)
+            output = options.output or user_path(f"{source.stem}.pte")
+            if not output.parent.is_dir():
+                raise InputError(f"{output}: expected a folder to write it into, found none")
             # Imported late: torch and its companions take seconds, bad arguments should not.
             stages.begin("loading libraries")
             from backends.mlx.gguf.command import export_report
-from backends.mlx.gguf.model import program
+            from backends.mlx.gguf.model import program
 
             stages.begin("reading the file")
             file = GGUFFile(source)
@@ -56,11 +57,13 @@ from backends.mlx.gguf.model import program
                 allow_dense=options.allow_dense,
                 on_stage=stages.begin,
             )
-            stages.end()
     except KeyboardInterrupt:
-        print("\nexport: interrupted, nothing was written", file=sys.stderr)
+        print("export: interrupted, nothing was written", file=sys.stderr)
         return 130
-    except (ValueError, CheckpointError, OSError) as error:
+    except OSError as error:
+        print(f"export: {error.filename or output}: {error.strerror}", file=sys.stderr)
+        return 2
+    except (ValueError, CheckpointError) as error:
         print(" ".join(f"export: {error}".splitlines()), file=sys.stderr)
         return 2
     print(export_report.text(file, result, time.monotonic() - started, _peak_bytes()))
@@ -97,21 +100,44 @@ def _positive(text: str) -> int:
 
 
 class _Stages:
-    """Prints each stage when it begins, and how long it took when it ends."""
+    """Prints each stage when it begins, and how long it took when it ends.
 
-    def __init__(self, started: float):
-        self._since = started
-        self._open = False
+    Within it, SIGINT and SIGTERM end the work. Tracing swallows the exception now and then, so it
+    is raised again before the next stage.
+    """
+
+    def __init__(self):
+        self._since: float | None = None
+        self._interrupted = False
+        self._handlers: dict[int, Any] = {}
+
+    def __enter__(self) -> _Stages:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._handlers[number] = signal.signal(number, self._interrupt)
+        return self
+
+    def __exit__(self, kind, *_) -> None:
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+        self._end("failed" if kind else None)
 
     def begin(self, stage: str) -> None:
-        self.end()
+        """Ends the stage before, and begins `stage`. Raises KeyboardInterrupt after a signal."""
+        self._end()
+        if self._interrupted:
+            raise KeyboardInterrupt
         print(f"{stage} ...", end="", file=sys.stderr, flush=True)
-        self._since, self._open = time.monotonic(), True
+        self._since = time.monotonic()
 
-    def end(self) -> None:
-        if self._open:
-            print(f" {time.monotonic() - self._since:.1f} s", file=sys.stderr, flush=True)
-        self._open = False
+    def _end(self, outcome: str | None = None) -> None:
+        if self._since is not None:
+            outcome = outcome or f"{time.monotonic() - self._since:.1f} s"
+            print(f" {outcome}", file=sys.stderr, flush=True)
+        self._since = None
+
+    def _interrupt(self, *_) -> None:
+        self._interrupted = True
+        raise KeyboardInterrupt
 
 
 def _peak_bytes() -> int:
@@ -133,20 +159,6 @@ def _quiet_libraries(verbose: bool) -> Iterator[None]:
             yield
         finally:
             logging.disable(logging.NOTSET)
-
-
-@contextlib.contextmanager
-def _termination_as_interrupt() -> Iterator[None]:
-    """SIGTERM ends the work as Ctrl-C does, so that nothing half-written stays."""
-
-    def interrupt(*_):
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 if __name__ == "__main__":

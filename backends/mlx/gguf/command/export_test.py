@@ -1,0 +1,87 @@
+"""`export` as its user meets it: a program that runs, and errors that leave nothing behind."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from backends.mlx.gguf.command import export, generate, inspect_file
+from backends.mlx.gguf.model import tiny_model
+from backends.mlx.runner import Program
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    path = tmp_path_factory.mktemp("tiny") / "tiny.gguf"
+    tiny_model.write(tiny_model.MODELS["llama"](), path)
+    return path
+
+
+def test_export_inspect_generate(source, tmp_path, capsys):
+    output = tmp_path / "tiny.pte"
+    arguments = [str(source), "-o", str(output), "--dtype", "f32", "--max-seq-len", "64"]
+    assert export.main(arguments) == 0
+    out, err = capsys.readouterr()
+    assert "1 delegate" in out and "Q4_K" in out and "ET_MLX_ALLOW_CUSTOM_KERNEL" in out
+    assert err.splitlines()[-1].startswith("writing ...")
+    facts = Program(output).constant_methods()
+    assert facts["get_max_context_len"] == 64 and facts["use_kv_cache"]
+    assert inspect_file.main([str(output)]) == 0
+    assert "llama" in capsys.readouterr().out
+    assert generate.main([str(output), "--prompt", "hello", "--max-tokens", "3"]) == 0
+    assert "decode" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["--max-seq-len", "4096"], "at most the model's context, 512, found 4096"),
+        (["--max-seq-len", "0"], "expected a positive number, found '0'"),
+        (["--dtype", "f8"], "invalid choice"),
+        (["-o", "missing/tiny.pte"], "missing/tiny.pte: expected a folder to write it into"),
+    ],
+)
+def test_bad_requests(arguments, message, source, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("BUILD_WORKING_DIRECTORY", str(tmp_path))
+    assert export.main([str(source), *arguments]) == 2
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith("export: ") and message in last
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_interrupt(source, tmp_path):
+    """Ends at once, says so, and leaves no file: not even a part of one."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "backends.mlx.gguf.command.export", str(source),
+         "-o", str(tmp_path / "tiny.pte")],
+        stderr=subprocess.PIPE, text=True,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+    )
+    seen = ""
+    while "tracing" not in seen:
+        seen += process.stderr.read(1)
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    rest = process.stderr.read()
+    assert process.wait(timeout=60) == 130
+    assert rest.splitlines()[-1] == "export: interrupted, nothing was written"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_room(source, tmp_path, capsys):
+    """Writing fails half-way, as on a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
+    try:
+        assert export.main([str(source), "-o", str(tmp_path / "tiny.pte")]) == 2
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last == f"export: {tmp_path / 'tiny.pte'}: File too large"
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,107 @@
+"""Files that do not hold the network they claim, and weights that no kernel reads."""
+
+from __future__ import annotations
+
+import gguf
+import numpy as np
+import pytest
+import torch
+
+from backends.mlx.gguf.checkpoint.gguf_file import GGUFError, GGUFFile
+from backends.mlx.gguf.lowering import GGUFTensor
+from backends.mlx.gguf.model import network, tiny_model
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    path = tmp_path_factory.mktemp("tiny") / "tiny.gguf"
+    tiny_model.write(tiny_model.MODELS["llama"](), path)
+    return path
+
+
+def test_blocks_stay_in_the_file(path):
+    file = GGUFFile(path)
+    built = network.build(file, torch.bfloat16)
+    weight = built.model.layers[0].mlp.up_proj.weight
+    assert isinstance(weight, GGUFTensor)
+    in_file = file.tensors["blk.0.ffn_up.weight"].blocks()
+    assert weight.blocks.data_ptr() == in_file.ctypes.data
+    assert built.lm_head.weight is built.model.embed_tokens.weight
+
+
+def test_norms_that_bfloat16_cannot_hold_stay_float32(tmp_path):
+    tiny_model.write(tiny_model.MODELS["llama"](), tmp_path / "tiny.gguf")
+    data = bytearray((tmp_path / "tiny.gguf").read_bytes())
+    info = GGUFFile(tmp_path / "tiny.gguf").tensors["output_norm.weight"]
+    data[info.offset : info.offset + 4] = np.float32(1.001).tobytes()
+    (tmp_path / "other.gguf").write_bytes(data)
+    built = network.build(GGUFFile(tmp_path / "other.gguf"), torch.bfloat16)
+    assert built.model.norm.weight.dtype == torch.float32
+    assert built.model.norm.weight[0] == np.float32(1.001)
+    assert built.model.layers[0].input_layernorm.weight.dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"leave_out": "blk.1.ffn_up.weight"},
+         "tensor blk.1.ffn_up.weight: expected a tensor for model.layers.1.mlp.up_proj.weight, "
+         "found no such tensor"),
+        ({"metadata": {"feed_forward_length": 768}},
+         "tensor blk.0.ffn_gate.weight: expected shape [768, 256], found [512, 256]"),
+        ({"metadata": {"block_count": 1}},
+         "tensor blk.1.attn_k.weight: expected only tensors of the llama network, found 9 that "
+         "have no place in it"),
+        ({"metadata": {"rope.scaling.type": "dynamic"}},
+         "llama.rope.scaling.type: expected none, linear or yarn, found dynamic"),
+        ({"metadata": {"attention.value_length": 32}},
+         "llama.attention.value_length: expected the size of a head, 64, found 32"),
+    ],
+)
+def test_another_network(changes, message, tmp_path):
+    path = tmp_path / "tiny.gguf"
+    tiny = tiny_model.MODELS["llama"]()
+    tiny.metadata.update(changes.get("metadata", {}))
+    tiny_model.write(tiny, path, leave_out=changes.get("leave_out", ""))
+    with pytest.raises(GGUFError) as caught:
+        network.build(GGUFFile(path), torch.float32)
+    assert str(caught.value) == f"{path}: {message}"
+
+
+def test_another_architecture(tmp_path):
+    path = tmp_path / "other.gguf"
+    _write(path, "mamba", {})
+    with pytest.raises(GGUFError, match="expected one of llama, qwen2, qwen3, gemma3, found mamba"):
+        network.build(GGUFFile(path), torch.float32)
+
+
+def test_no_metadata(tmp_path):
+    path = tmp_path / "other.gguf"
+    _write(path, "llama", {"token_embd.weight": np.zeros((4, 32), np.float32)})
+    with pytest.raises(GGUFError, match="llama.embedding_length.*no such key"):
+        network.build(GGUFFile(path), torch.float32)
+
+
+def test_types_without_a_kernel(path, monkeypatch):
+    """A quantized weight becomes dense only where that is allowed, and then holds its numbers."""
+    truth = network.build(GGUFFile(path), torch.float32)
+    expected = truth.model.layers[0].mlp.up_proj.weight
+    without = {name: row for name, row in network.FORMATS.items() if name != expected.ggml_type}
+    monkeypatch.setattr(network, "FORMATS", without)
+    with pytest.raises(GGUFError, match=rf"become dense: .*blk.0.ffn_up.weight "
+                                        rf"\({expected.ggml_type}\)"):
+        network.build(GGUFFile(path), torch.float32)
+    dense = network.build(GGUFFile(path), torch.float32, allow_dense=True)
+    found = dense.model.layers[0].mlp.up_proj.weight
+    assert not isinstance(found.data, GGUFTensor)
+    assert torch.equal(found, expected.dequantize())
+
+
+def _write(path, architecture, tensors):
+    writer = gguf.GGUFWriter(path, architecture)
+    for name, data in tensors.items():
+        writer.add_tensor(name, data)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
