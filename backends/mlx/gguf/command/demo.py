@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from backends.mlx.gguf.command import export, generate
 from backends.mlx.gguf.checkpoint.checkpoint import cache_directory, smollm2
 
-QUESTION = "What is the capital of France?"
+QUESTION = "Why is the sky blue?"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -25,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if status:
         return status
     print(f"\n> {question}", flush=True)
-    return generate.main([str(program), "--prompt", question])
+    return generate.main([str(program), "--prompt", question, "--max-tokens", "64"])
 
 
 if __name__ == "__main__":
