@@ -12,7 +12,7 @@ from tools.metal.compile import CompileError
 from tools.metal.fault import CheckError, KernelError
 from tools.metal.flatten import flatten
 from tools.metal.kernel import Report, checked, metal_kernel
-from tools.metal.runtime import add_library, library_of
+from tools.metal.runtime import add_library, library_of, prepare
 from tools.metal.unit import Unit, load_units
 
 __all__ = [
@@ -29,4 +29,5 @@ __all__ = [
     "library_of",
     "load_units",
     "metal_kernel",
+    "prepare",
 ]

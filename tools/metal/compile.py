@@ -25,7 +25,7 @@ from tools.metal.unit import Unit
 MODES = ("fast", "checked")
 
 _HOST = Path(__file__).absolute().parent / "host"
-_FAST_RUNTIME = ("fibre.cpp", "threadgroup.cpp", "launch.cpp")
+_FAST_RUNTIME = ("fibre.cpp", "threadgroup.cpp", "workers.cpp", "launch.cpp")
 _RUNTIME_SOURCES = {
     "fast": _FAST_RUNTIME,
     "checked": (*_FAST_RUNTIME, "checker.cpp", "guarded.cpp", "hooks.cpp", "shadow.cpp"),
@@ -33,7 +33,8 @@ _RUNTIME_SOURCES = {
 
 # Metal's safe math: no contraction; fma() must be one instruction, not a library call.
 _COMMON_FLAGS = ["-std=gnu++17", "-fPIC", "-fvisibility=hidden", "-ffp-contract=off", "-w"]
-_MACHINE_FLAGS = {"x86_64": ["-mavx2", "-mfma", "-mf16c"]}
+# No red zone, since a kernel's own code pushes to its stack (host/msl_wait.h).
+_MACHINE_FLAGS = {"x86_64": ["-mavx2", "-mfma", "-mf16c", "-mno-red-zone"]}
 # Kernels view memory as other types (uint4 over bytes), which Metal permits.
 _KERNEL_FLAGS = {
     "fast": ["-O3", "-fno-strict-aliasing"],
@@ -88,12 +89,16 @@ def compile_library(units: Sequence[Unit], mode: str, out: Path, work: Path | No
 
 def compile_just_in_time(unit: Unit, mode: str) -> Path:
     """The path of a library that holds `unit`; compiled now unless the cache has it."""
-    directory = cache_directory()
-    library = directory / f"{unit.key}-{toolchain_key()}.{mode}.so"
+    library = library_path(unit, mode)
     if not library.exists():
-        directory.mkdir(parents=True, exist_ok=True)
-        compile_library([unit], mode, library, work=directory)
+        library.parent.mkdir(parents=True, exist_ok=True)
+        compile_library([unit], mode, library, work=library.parent)
     return library
+
+
+def library_path(unit: Unit, mode: str) -> Path:
+    """Where the cache keeps the library that holds `unit`, if it was compiled."""
+    return cache_directory() / f"{unit.key}-{toolchain_key()}.{mode}.so"
 
 
 def cache_directory() -> Path:
@@ -145,7 +150,7 @@ def _flags() -> list[str]:
 
 def _kernel_object(unit: Unit, mode: str, header: Path, scratch: Path) -> Path:
     source = scratch / f"{unit.key}.cpp"
-    source.write_text(host_source(unit))
+    source.write_text(host_source(unit, mode))
     target = source.with_suffix(".o")
     # The precompiled header is found first; g++ wants the flags it was made with.
     include = ["-I", header.parent, "-I", _HOST, "-I", _HOST / "include"]

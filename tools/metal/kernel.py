@@ -5,14 +5,15 @@ from __future__ import annotations
 import collections
 import contextlib
 import contextvars
+import ctypes
 import dataclasses
 from typing import Iterator, Sequence
 
 import mlx.core as mx
 import numpy as np
 
-from tools.metal import runtime
-from tools.metal.unit import Unit
+from tools.metal import memory, runtime
+from tools.metal.unit import CONSTANT_BELOW, Unit
 
 _MAX_THREADS = 1024
 
@@ -83,23 +84,29 @@ class HostKernel:
         self._expect("inputs", inputs, self.input_names)
         self._expect("output_dtypes", output_dtypes, self.output_names)
         arrays = [_as_array(value) for value in inputs]
-        types = tuple((_dtype_name(a.dtype), tuple(a.shape)) for a in arrays)
-        outputs = tuple(map(_dtype_name, output_dtypes))
-        arguments = tuple(
-            (name, _dtype_name(value) if isinstance(value, mx.Dtype) else value)
-            for name, value in template or ()
+        arguments = tuple(map(tuple, template or ()))
+        # All that a unit depends on. True == 1, but they are template arguments of two kinds.
+        key = (
+            tuple((a.dtype, a.size < CONSTANT_BELOW, a.ndim == 0) for a in arrays),
+            tuple(output_dtypes),
+            arguments,
+            tuple(type(value) for _, value in arguments),
         )
-        # True == 1, but they are template arguments of different kinds.
-        kinds = tuple(type(value) for _, value in arguments)
-        key = (types, outputs, arguments, kinds)
         if key not in self._units:
+            names = memory.dtype_name
             self._units[key] = Unit(
                 name=self.name,
                 header=self.header,
                 source=self.source,
-                inputs=tuple((n, *t) for n, t in zip(self.input_names, types)),
-                outputs=tuple(zip(self.output_names, outputs)),
-                template=arguments,
+                inputs=tuple(
+                    (name, names(a.dtype), tuple(a.shape))
+                    for name, a in zip(self.input_names, arrays)
+                ),
+                outputs=tuple(zip(self.output_names, map(names, output_dtypes))),
+                template=tuple(
+                    (name, names(value) if isinstance(value, mx.Dtype) else value)
+                    for name, value in arguments
+                ),
                 atomic_outputs=self.atomic_outputs,
             )
         return self._units[key]
@@ -128,16 +135,17 @@ class HostKernel:
         unit = self.unit(arrays, output_dtypes, template)
         if verbose:
             print(f"Generated source code for `{self.name}`:\n```\n{unit.text}\n```")
-        views = [_as_numpy(array, self.ensure_row_contiguous) for array in arrays]
+        arrays = memory.evaluated(arrays, self.ensure_row_contiguous)
         outputs = [
-            _output(shape, dtype, init_value) for shape, dtype in zip(output_shapes, output_dtypes)
+            memory.output(tuple(map(int, shape)), dtype, init_value)
+            for shape, dtype in zip(output_shapes, output_dtypes)
         ]
         report = _report.get()
         if report is not None:
             report.keys.add(unit.key)
             report.launches += 1
-        _launch(unit, views, outputs, init_value, grid, threadgroup, report)
-        return [_to_mlx(o, d) for o, d in zip(outputs, output_dtypes)]
+        _launch(unit, arrays, outputs, init_value is not None, grid, threadgroup, report)
+        return [memory.as_dtype(o, d) for o, d in zip(outputs, output_dtypes)]
 
     def _expect(self, what: str, found: Sequence, names: list[str]) -> None:
         if len(found) != len(names):
@@ -152,7 +160,7 @@ class HostKernel:
                 raise ValueError(
                     f"kernel {self.name}: {what}: expected 3 positive sizes, found {tuple(sizes)}"
                 )
-        threads = int(np.prod(threadgroup, dtype=np.int64))
+        threads = int(threadgroup[0]) * int(threadgroup[1]) * int(threadgroup[2])
         if threads > _MAX_THREADS:
             raise ValueError(
                 f"kernel {self.name}: threadgroup {tuple(threadgroup)} has {threads} threads, "
@@ -166,90 +174,41 @@ else:
     metal_kernel = HostKernel
 
 
-def _launch(unit, views, outputs, init_value, grid, threadgroup, report) -> None:
-    inputs = dict(zip((name for name, _, _ in unit.inputs), views))
-    results = dict(zip((name for name, _ in unit.outputs), outputs))
-    keep = []  # small arrays that must live until the kernel has run
+def _launch(unit, inputs, outputs, initialised, grid, threadgroup, report) -> None:
+    arrays = dict(zip(unit.names, (*inputs, *outputs)))
     buffers = []
     for parameter in unit.parameters:
-        name = parameter.name
-        role = runtime.INPUT
-        if parameter.role == "output":
-            array = results[name]
-            role = runtime.OUTPUT if init_value is None else runtime.INITIALISED_OUTPUT
-        elif parameter.role == "input":
-            array = inputs[name]
+        array = arrays[parameter.name]
+        if parameter.role in ("input", "output"):
+            buffers.append((memory.address(array), memory.extent(array)))
         else:
-            array = _layout(inputs[name], parameter.role)
-            name = f"{name}_{parameter.role}"
-        keep.append(array)
-        buffers.append(runtime.Buffer(name, array.ctypes.data, _extent(array), role))
-    arguments = {} if report is None or report.threadgroups is None else {
-        "threadgroups": report.threadgroups
-    }
+            numbers = _layout(array, parameter.role)
+            buffers.append((ctypes.addressof(numbers), ctypes.sizeof(numbers)))
     bytes_read = runtime.run(
         unit,
         buffers,
         tuple(map(int, grid)),
         tuple(map(int, threadgroup)),
         checked=report is not None,
-        **arguments,
+        initialised=initialised,
+        threadgroups=report.threadgroups if report is not None else None,
     )
     if report is not None:
         report.bytes_read.update(bytes_read)
 
 
-def _layout(array: np.ndarray, role: str) -> np.ndarray:
+def _layout(array: mx.array | np.ndarray, role: str) -> ctypes.Array:
+    # Kept by their caches: they outlive the run.
     if role == "shape":
-        return np.array(array.shape, np.int32)
+        return memory.ints(tuple(array.shape), ctypes.c_int32)
     if role == "strides":
-        return np.array([s // array.itemsize for s in array.strides], np.int64)
-    return np.array([array.ndim], np.int32)
-
-
-def _extent(array: np.ndarray) -> int:
-    """Bytes from an array's first element to the end of its last."""
-    if array.size == 0:
-        return 0
-    return sum((n - 1) * s for n, s in zip(array.shape, array.strides)) + array.itemsize
+        view = memoryview(array)
+        strides = tuple(s // view.itemsize for s in view.strides)
+        return memory.ints(strides, ctypes.c_int64)
+    return memory.ints((array.ndim,), ctypes.c_int32)
 
 
 def _as_array(value):
     if isinstance(value, (mx.array, np.ndarray)):
         return value
     return mx.array(value)
-
-
-def _dtype_name(dtype) -> str:
-    return str(dtype).removeprefix("mlx.core.").removesuffix("_")
-
-
-def _as_numpy(array, row_contiguous: bool) -> np.ndarray:
-    """A numpy view of the elements' memory; bfloat16 shows as uint16. Copies only to reorder."""
-    if isinstance(array, mx.array):
-        if row_contiguous:
-            array = mx.contiguous(array)
-        mx.eval(array)
-        if array.dtype == mx.bfloat16:
-            array = array.view(mx.uint16)
-        array = np.asarray(memoryview(array))
-    if row_contiguous:
-        return array if array.flags.c_contiguous else np.ascontiguousarray(array)
-    return array
-
-
-def _output(shape: Sequence[int], dtype: mx.Dtype, init_value: float | None) -> np.ndarray:
-    name = _dtype_name(dtype)
-    shape = tuple(int(n) for n in shape)
-    if init_value is not None:
-        filled = mx.full(shape, init_value, dtype=dtype)
-        return np.array(_as_numpy(filled, True))
-    result = np.empty(shape, np.uint16 if name == "bfloat16" else name)
-    # What a kernel leaves unwritten must not look like a result: NaN in every float type.
-    result.reshape(-1).view(np.uint8).fill(0xFF)
-    return result
-
-
-def _to_mlx(array: np.ndarray, dtype: mx.Dtype) -> mx.array:
-    result = mx.array(array)
-    return result.view(mx.bfloat16) if dtype == mx.bfloat16 else result

@@ -57,7 +57,7 @@ ATTRIBUTES = {
 }
 
 # Inputs with fewer elements live in the constant address space.
-_CONSTANT_BELOW = 8
+CONSTANT_BELOW = 8
 
 TemplateValue = Union[int, bool, str]
 
@@ -133,7 +133,7 @@ class Unit:
                 arguments = arguments.replace(separator, "_")
             name += "_" + arguments[:-1]
         for _, dtype, shape in self.inputs:
-            constant = "c" if math.prod(shape) < _CONSTANT_BELOW else ""
+            constant = "c" if math.prod(shape) < CONSTANT_BELOW else ""
             name += "_" + METAL_TYPES[dtype] + ("s" if len(shape) == 0 else constant)
         for _, dtype in self.outputs:
             name += "_" + METAL_TYPES[dtype]
@@ -144,7 +144,7 @@ class Unit:
         """The buffers of the signature, in order."""
         found = []
         for name, dtype, shape in self.inputs:
-            space = "constant" if math.prod(shape) < _CONSTANT_BELOW else "device"
+            space = "constant" if math.prod(shape) < CONSTANT_BELOW else "device"
             reference = "*" if shape else "&"
             found.append(Parameter("input", name, f"const {METAL_TYPES[dtype]}{reference}", space))
             if not shape:
@@ -157,6 +157,11 @@ class Unit:
             element = f"atomic<{element}>" if self.atomic_outputs else element
             found.append(Parameter("output", name, f"{element}*", "device"))
         return tuple(found)
+
+    @functools.cached_property
+    def names(self) -> tuple[str, ...]:
+        """Names of the inputs, then of the outputs."""
+        return tuple(name for name, *_ in (*self.inputs, *self.outputs))
 
     @functools.cached_property
     def attributes(self) -> tuple[str, ...]:

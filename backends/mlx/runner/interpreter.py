@@ -7,13 +7,16 @@ replace constants, temporaries last for one call.
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 import mlx.core as mx
 import numpy as np
 
 from backends.mlx.runner import nodes, verify
 from backends.mlx.runner.dtypes import scalar_type
 from backends.mlx.runner.errors import ProgramError
-from backends.mlx.runner.graph import TENSOR_SLOT, Graph, Tid, Vid, operand
+from backends.mlx.runner.graph import SCHEMA, TENSOR_SLOT, Graph, Tid, Vid, operand
 from backends.mlx.runner.program import Constant, Program
 
 # What MLX raises on operands that it refuses.
@@ -21,6 +24,7 @@ _MLX_ERRORS = (ValueError, IndexError, OverflowError)
 # A kernel's own errors (the checker's, the compiler's) must reach the caller as they are.
 _RUN_OTHER_CODE = frozenset({"MetalKernelNode", "IfNode", "ScanNode"})
 
+_IntOrVid = SCHEMA.tables["IntOrVid"].record
 _INT32_MIN, _INT32_MAX = -(2**31), 2**31 - 1
 
 
@@ -28,7 +32,10 @@ class Interpreter:
     """Executes one delegate's graph. Node functions use it to read and write slots.
 
     Attributes:
-      cache: what node functions keep from call to call, e.g. dequantized constants.
+      cache: what node functions keep from call to call that depends on constants' values, e.g.
+        dequantized constants.
+      prepared: what they keep of a node whatever the values, by the node's id.
+      rehearsal: a list to which kernels are added instead of being run; None in a real run.
     """
 
     def __init__(self, program: Program, graph: Graph):
@@ -38,6 +45,8 @@ class Interpreter:
         """
         self.graph = graph
         self.cache: dict = {}
+        self.prepared: dict[int, object] = {}
+        self.rehearsal: list | None = None
         self._constants: dict[int, Constant] = {
             slot: program.constant(graph.constant_name(slot)) for slot in graph.constants
         }
@@ -45,7 +54,7 @@ class Interpreter:
         self._loaded: dict[int, mx.array] = {}
         self._tensors: dict[int, mx.array] = {}
         self._values: dict[int, int] = {}
-        _check_supported(graph)
+        self._chains = _functions(graph)
         self.reset()
 
     def reset(self) -> None:
@@ -81,28 +90,44 @@ class Interpreter:
         finally:
             self._tensors, self._values = {}, {}
 
+    @contextlib.contextmanager
+    def rehearsing(self) -> Iterator[list]:
+        """Calls inside run no kernel, change no buffer, and take both branches of every IfNode.
+
+        Yields the list that kernels are added to.
+        """
+        mutable = dict(self._mutable)
+        self.rehearsal = []
+        try:
+            yield self.rehearsal
+        finally:
+            self._mutable = mutable
+            self.rehearsal = None
+
     def run_chain(self, chain: int) -> None:
         """Runs one instruction chain."""
-        for position, node in enumerate(self.graph.chains[chain]):
-            kind = type(node).__name__
-            try:
-                nodes.FUNCTIONS[kind](self, node)
-            except ProgramError as error:
-                raise error.inside(self.graph.describe(chain, position)) from error
-            except _MLX_ERRORS as error:
-                if kind in _RUN_OTHER_CODE:
-                    raise
-                where = self.graph.describe(chain, position)
-                raise ProgramError(where, "operands that MLX accepts", error) from error
+        position = 0
+        try:
+            for position, (function, node) in enumerate(self._chains[chain]):
+                function(self, node)
+        except ProgramError as error:
+            raise error.inside(self.graph.describe(chain, position)) from error
+        except _MLX_ERRORS as error:
+            if type(self.graph.chains[chain][position]).__name__ in _RUN_OTHER_CODE:
+                raise
+            where = self.graph.describe(chain, position)
+            raise ProgramError(where, "operands that MLX accepts", error) from error
 
     def tensor(self, slot) -> mx.array:
         """The array in tensor slot `slot` (a Tid)."""
         index = slot.idx
-        if index in self._constants:
-            if index not in self._loaded:
-                self._loaded[index] = _load(self._constants[index])
-            return self._loaded[index]
-        return self._mutable[index] if index in self._mutable else self._tensors[index]
+        if index in self._tensors:
+            return self._tensors[index]
+        if index in self._mutable:
+            return self._mutable[index]
+        if index not in self._loaded:
+            self._loaded[index] = _load(self._constants[index])
+        return self._loaded[index]
 
     def optional_tensor(self, slot) -> mx.array | None:
         """The array in `slot`, None for an absent operand."""
@@ -137,7 +162,11 @@ class Interpreter:
 
     def integer(self, value) -> int:
         """An int operand: a literal (clamped to 32 bits) or a value slot."""
-        chosen = operand(value)
+        # Far the most frequent operand; the verifier has seen that the slot is there.
+        if type(value) is _IntOrVid:
+            chosen = value.vid if value.is_vid else value.literal
+        else:
+            chosen = operand(value)
         if isinstance(chosen, Vid):
             return self._values[chosen.idx]
         return max(_INT32_MIN, min(_INT32_MAX, chosen))
@@ -157,12 +186,18 @@ class Interpreter:
         return self.tensor(chosen) if isinstance(chosen, Tid) else self.integer(chosen)
 
 
-def _check_supported(graph: Graph) -> None:
+def _functions(graph: Graph) -> list[list[tuple]]:
+    """Each chain as (function, node) pairs. Raises ProgramError for a node without a function."""
+    chains = []
     for chain, chain_nodes in enumerate(graph.chains):
+        chains.append([])
         for position, node in enumerate(chain_nodes):
-            if type(node).__name__ not in nodes.FUNCTIONS:
+            kind = type(node).__name__
+            if kind not in nodes.FUNCTIONS:
                 where = graph.describe(chain, position)
-                raise ProgramError(where, "a node that the runner supports", type(node).__name__)
+                raise ProgramError(where, "a node that the runner supports", kind)
+            chains[-1].append((nodes.FUNCTIONS[kind], node))
+    return chains
 
 
 def _zeros(meta) -> mx.array:

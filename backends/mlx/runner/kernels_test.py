@@ -1,5 +1,6 @@
 """MetalKernelNode through tools.metal: hand-made kernels, and ExecuTorch's own for Q4_K."""
 
+import dataclasses
 import os
 import subprocess
 import sys
@@ -12,6 +13,8 @@ from backends.mlx.runner import ProgramError, Runner
 from backends.mlx.runner.interpreter import Interpreter
 from backends.mlx.runner.testing import GraphFile, IntOrVid, Vid, mlx_schema
 from tools import metal
+from tools.metal import compile as compile_
+from tools.metal import runtime
 
 literal, slot = IntOrVid.from_literal, lambda index: IntOrVid.from_vid(Vid(index))
 
@@ -102,6 +105,46 @@ def test_dtypes_known_at_the_call_are_checked(tmp_path):
     runner = Runner(file.write(tmp_path / "a.pte"))
     with pytest.raises(ProgramError, match="InT: expected the dtype of 'x' .float16., found"):
         runner(np.zeros((5, 3), np.float32))
+
+
+def branching_file() -> GraphFile:
+    """scale_file's kernel behind a condition; the other branch triples with a kernel of its own."""
+    file = scale_file(5)
+    size, product, kernel = file.chains[0]
+    other = dataclasses.replace(kernel, name="triple", source="out[0] = OutT(3);")
+    file.chains[0] = [size, product, mlx_schema.IfNode(slot(0), 1, 2)]
+    file.chains += [[kernel], [other]]
+    return file
+
+
+def test_prepare_builds_the_kernels_of_all_branches(tmp_path, monkeypatch, caplog):
+    monkeypatch.setenv("TEST_TMPDIR", str(tmp_path / "cache"))
+    monkeypatch.setattr(runtime, "_entries", {})
+    runner = Runner(branching_file().write(tmp_path / "a.pte"))
+    with caplog.at_level("INFO", "tools.metal"):
+        assert runner.prepare() == 2
+    assert [record.message.split(",")[0] for record in caplog.records] == [
+        "kernel 1 of 2: triple", "kernel 2 of 2: scale"
+    ]
+    # Nothing is compiled any more: not in this process, nor in one that finds the cache.
+    monkeypatch.setattr(compile_, "compile_library", None)
+    monkeypatch.setattr(runtime, "_entries", {})
+    assert runner.prepare() == 2
+    x = np.arange(15, dtype=np.float32).reshape(5, 3)
+    np.testing.assert_array_equal(np.array(runner(x)[0]), 3 * x + TABLE)
+
+
+def test_prepare_leaves_buffers_as_they_are(tmp_path):
+    x = np.ones((2,), np.float32)
+    file = GraphFile(inputs=[x], outputs=[x], mutable=[x])
+    file.chains[0] += [
+        mlx_schema.AddNode(a=file.buffer(0), b=file.input(0), out=file.buffer(0)),
+        mlx_schema.IdCopyNode(x=file.buffer(0), out=file.output(0)),
+    ]
+    runner = Runner(file.write(tmp_path / "a.pte"))
+    runner(x)
+    assert runner.prepare() == 0
+    assert runner(x)[0].tolist() == [2.0, 2.0]
 
 
 @pytest.fixture(scope="module")

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from backends.mlx.runner import flatbuffer, schema, verify
+from backends.mlx.runner.constant_method import constant_value
 from backends.mlx.runner.dtypes import ScalarType, scalar_type
 from backends.mlx.runner.errors import ProgramError
 from backends.mlx.runner.graph import Graph
@@ -62,7 +63,7 @@ class Program:
 
     Attributes:
       path: the file.
-      methods: the entry points by name.
+      methods: the entry points by name; those of `constant_methods` have no graphs.
     """
 
     def __init__(self, path: str | Path):
@@ -93,6 +94,18 @@ class Program:
         """The constant called `name` (a key of `constants()`)."""
         return self._constants[name]
 
+    def named_data(self) -> dict[str, memoryview]:
+        """The contents that the file holds by name beside the constants: read-only views of it."""
+        return {
+            name: self._segment(index)[1]
+            for name, index in self._named_data.items()
+            if name not in self._constants
+        }
+
+    def constant_methods(self) -> dict[str, int | float | bool | str | list]:
+        """What the methods return that compute nothing, by name."""
+        return dict(self._constant_methods)
+
     def _nodes(self):
         for method in self.methods.values():
             for graph in method.graphs:
@@ -116,8 +129,15 @@ class Program:
                 )
             self._named_data[item.key] = item.segment_index
         self.methods = {}
+        self._constant_methods = {}
         for plan in record.execution_plan:
             self.methods[plan.name] = Method(plan.name, plan, self._read_graphs(plan))
+            try:
+                value = constant_value(plan)
+            except ProgramError as error:
+                raise error.inside(f"method {plan.name!r}") from None
+            if value is not None:
+                self._constant_methods[plan.name] = value
 
     def _check_segment(self, index: int, segment) -> None:
         start = self._segment_base + segment.offset

@@ -5,9 +5,15 @@ import re
 
 import numpy as np
 import pytest
+import torch
 
 from backends.mlx.runner import Program, ProgramError, Runner
-from backends.mlx.runner.testing import GraphFile, mlx_schema
+from backends.mlx.runner.testing import (
+    GraphFile,
+    MLXPartitioner,
+    mlx_schema,
+    to_edge_transform_and_lower,
+)
 
 WEIGHT = np.arange(12, dtype=np.float32).reshape(3, 4)
 BLOCKS = np.arange(40, dtype=np.uint8).reshape(2, 20)
@@ -126,6 +132,41 @@ def test_other_backends_and_methods(path, tmp_path):
         Program(tmp_path / "a.pte")
     with pytest.raises(ProgramError, match="method: expected one of .'forward'., found 'train'"):
         Runner(path, "train")
+
+
+FACTS = {
+    "get_max_seq_len": 128,
+    "get_scale": 0.5,
+    "use_cache": True,
+    "get_name": "small",
+    "get_eos_ids": [2, 7],
+    "get_only_id": [2],
+}
+
+
+def test_constant_methods_and_named_data(tmp_path):
+    exported = torch.export.export(torch.nn.Linear(8, 5), (torch.randn(2, 8),))
+    edge = to_edge_transform_and_lower(
+        exported, partitioner=[MLXPartitioner()], constant_methods=FACTS
+    )
+    # ExecuTorch lets a program carry named data, but only backends add to it publicly.
+    edge._named_data_store.add_named_data("notes/card", b"a text")
+    (tmp_path / "a.pte").write_bytes(edge.to_executorch().buffer)
+    program = Program(tmp_path / "a.pte")
+    assert program.constant_methods() == FACTS
+    assert [type(value) for value in program.constant_methods().values()] == list(
+        map(type, FACTS.values())
+    )
+    named = program.named_data()
+    assert list(named) == ["notes/card"] and named["notes/card"] == b"a text"
+    assert named["notes/card"].readonly
+    assert Runner(program, "get_eos_ids")() == [2, 7]
+    assert Runner(program)(np.zeros((2, 8), np.float32))[0].shape == (2, 5)
+
+
+def test_program_without_facts(path):
+    program = Program(path)
+    assert program.constant_methods() == {} and program.named_data() == {}
 
 
 def test_missing_file(tmp_path):

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import mlx.core as mx
 
+from backends.mlx.runner import rehearsal
+from backends.mlx.runner.constant_method import literal
 from backends.mlx.runner.convert import to_int, to_mx
 from backends.mlx.runner.dtypes import mx_dtype_name, scalar_type
 from backends.mlx.runner.errors import ProgramError
@@ -19,6 +21,9 @@ class Runner:
 
     Calling it takes the method's inputs in order (mx.array, numpy, torch or, where the program
     takes one, int) and returns its outputs: mx.arrays of the program's dtypes, and ints.
+
+    Attributes:
+      program: what it was loaded from. method: the method's name.
     """
 
     def __init__(self, program: Program | str | Path, method: str = "forward"):
@@ -28,6 +33,7 @@ class Runner:
         MLX's or a node that the runner does not support.
         """
         self.program = program if isinstance(program, Program) else Program(program)
+        self.method = method
         try:
             self._load(method)
         except ProgramError as error:
@@ -37,6 +43,20 @@ class Runner:
         """Zeroes the mutable buffers, as if the method had just been loaded."""
         for interpreter in self._interpreters:
             interpreter.reset()
+
+    def prepare(self) -> int:
+        """Builds the custom kernels of every branch of the method, on all cores; returns how many.
+
+        Without it a kernel is built when it is first reached. What was built before, by any
+        process, is found in the cache of tools.metal, which logs its progress. On a Mac, where
+        MLX builds kernels itself, nothing is done and the number is 0.
+        """
+        # Imported here: programs without custom kernels need no Metal runtime.
+        from tools import metal
+
+        units = [unit for each in self._interpreters for unit in rehearsal.units(each)]
+        metal.prepare(units)
+        return len({unit.key for unit in units})
 
     def __call__(self, *inputs) -> list:
         """Runs the method. Raises ProgramError for inputs that do not fit, and for failing nodes.
@@ -82,13 +102,14 @@ class Runner:
         return outputs
 
     def _value(self, values: dict, index: int):
-        """What the plan's value `index` holds: an input, a delegate's output, or a literal int."""
+        """What the plan's value `index` holds: an input, a delegate's output, or a literal."""
         if index in values:
             return values[index]
-        literal = self._plan.values[index].val
-        if type(literal).__name__ == "Int":
-            return literal.int_val
-        raise ProgramError(f"value {index}", "an input or output of a delegate", literal)
+        record = self._plan.values[index].val
+        value = literal(record)
+        if value is None:
+            raise ProgramError(f"value {index}", "an input or output of a delegate", record)
+        return value
 
     def _input(self, graph, position: int, slot, value) -> mx.array | int:
         what = f"input {position}"

@@ -6,7 +6,7 @@
 
 #include "msl_atomic.h"
 #include "msl_math.h"
-#include "msl_simdgroup.h"
+#include "msl_matrix.h"
 
 namespace msl {
 template <typename T>

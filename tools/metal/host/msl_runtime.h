@@ -36,7 +36,20 @@ void msl_simdgroup_barrier(int flags);
 typedef void (*msl_combine)(void* const* lanes);
 void msl_exchange(void* lane, msl_combine combine);
 
-uint32_t msl_lane();
+// The same in two halves: the first notes that the thread has come. With `to` null it goes on;
+// else its stack pointer is to be left in *save, and `to` is the stack to go on with, whose top
+// holds the address to go on at.
+struct msl_wait {
+  void* to;
+  void** save;
+};
+// Does that: pushes the callee-saved registers and the address to go on at first.
+void msl_switch(void** save, void* to);
+struct msl_wait msl_arrive_at_threadgroup_barrier(int flags);
+struct msl_wait msl_arrive_at_exchange(void* lane, msl_combine combine);
+
+// The same during the whole life of a thread.
+uint32_t msl_lane() __attribute__((const));
 
 // The threadgroup's memory for declaration number `id` of the kernel; the same for every thread.
 void* msl_threadgroup_memory(int id, const char* name, size_t bytes, size_t alignment);

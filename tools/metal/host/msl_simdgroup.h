@@ -1,17 +1,15 @@
-// Barriers, SIMD-group functions and simdgroup_matrix on the host runtime.
+// Barriers and SIMD-group functions on the host runtime.
 #pragma once
 
-#include <cstring>
-
 #include "msl_math.h"
-#include "msl_runtime.h"
+#include "msl_wait.h"
 
 namespace metal {
 
 enum class mem_flags { mem_none = 0, mem_device = 1, mem_threadgroup = 2, mem_texture = 4 };
 MSL_FN mem_flags operator|(mem_flags a, mem_flags b) { return mem_flags(int(a) | int(b)); }
-MSL_FN void threadgroup_barrier(mem_flags flags) { msl_threadgroup_barrier(int(flags)); }
-MSL_FN void simdgroup_barrier(mem_flags flags) { msl_simdgroup_barrier(int(flags)); }
+MSL_FN void threadgroup_barrier(mem_flags flags) { msl::threadgroup_barrier(int(flags)); }
+MSL_FN void simdgroup_barrier(mem_flags flags) { msl::simdgroup_barrier(int(flags)); }
 
 }  // namespace metal
 
@@ -23,6 +21,15 @@ constexpr int kLanes = 32;
 template <typename T, typename Op>
 void combine_reduce(void* const* lanes) {
   T values[kLanes];
+  bool whole = true;
+  for (int l = 0; l < kLanes; ++l) whole &= lanes[l] != nullptr;
+  if (whole) {  // nearly always: the same without questions
+    for (int l = 0; l < kLanes; ++l) values[l] = *static_cast<T*>(lanes[l]);
+    for (int width = kLanes / 2; width; width /= 2)
+      for (int l = 0; l < width; ++l) values[l] = T(Op::apply(values[l], values[l + width]));
+    for (int l = 0; l < kLanes; ++l) *static_cast<T*>(lanes[l]) = values[0];
+    return;
+  }
   bool present[kLanes];
   for (int l = 0; l < kLanes; ++l) {
     present[l] = lanes[l] != nullptr;
@@ -40,7 +47,7 @@ void combine_reduce(void* const* lanes) {
 }
 template <typename Op, typename T>
 MSL_FN T reduce(T value) {
-  msl_exchange(&value, &combine_reduce<T, Op>);
+  exchange(&value, &combine_reduce<T, Op>);
   return value;
 }
 
@@ -107,7 +114,7 @@ void combine_shuffle(void* const* lanes) {
 template <typename T>
 MSL_FN T shuffle(T value, uint source) {
   Shuffle<T> lane{value, source};
-  msl_exchange(&lane, &combine_shuffle<T>);
+  exchange(&lane, &combine_shuffle<T>);
   return lane.value;
 }
 
@@ -130,12 +137,12 @@ MSL_REDUCTION(xor, Xor)
 #undef MSL_REDUCTION
 template <typename T>
 MSL_FN T simd_prefix_inclusive_sum(T value) {
-  msl_exchange(&value, &msl::combine_scan<T, msl::Sum, true>);
+  msl::exchange(&value, &msl::combine_scan<T, msl::Sum, true>);
   return value;
 }
 template <typename T>
 MSL_FN T simd_prefix_exclusive_sum(T value) {
-  msl_exchange(&value, &msl::combine_scan<T, msl::Sum, false>);
+  msl::exchange(&value, &msl::combine_scan<T, msl::Sum, false>);
   return value;
 }
 MSL_FN bool simd_any(bool value) { return msl::reduce<msl::Or>(uint(value)) != 0; }
@@ -168,108 +175,6 @@ template <typename T>
 MSL_FN T quad_sum(T value) {
   value = T(value + quad_shuffle_xor(value, 1));
   return T(value + quad_shuffle_xor(value, 2));
-}
-
-// An 8x8 matrix held by a simdgroup: every lane has two neighbours of one row, laid out as on
-// Apple GPUs (the layout MLX's own kernels rely on when they use thread_elements()).
-template <typename T, int Rows, int Cols>
-struct simdgroup_matrix {
-  static_assert(Rows == 8 && Cols == 8, "Metal has 8x8 simdgroup matrices only");
-  vec<T, 2> elements;
-
-  simdgroup_matrix() = default;
-  MSL_FN explicit simdgroup_matrix(T diagonal) {
-    const uint lane = msl_lane();
-    for (int i = 0; i < 2; ++i) elements[i] = row(lane) == column(lane) + i ? diagonal : T(0);
-  }
-  MSL_FN vec<T, 2>& thread_elements() { return elements; }
-  MSL_FN const vec<T, 2>& thread_elements() const { return elements; }
-
-  static MSL_FN constexpr uint row(uint lane) { return ((lane / 4) & 4) + (lane / 2) % 4; }
-  static MSL_FN constexpr uint column(uint lane) { return ((lane / 4) & 2) * 2 + (lane % 2) * 2; }
-};
-
-typedef simdgroup_matrix<float, 8, 8> simdgroup_float8x8;
-typedef simdgroup_matrix<half, 8, 8> simdgroup_half8x8;
-typedef simdgroup_matrix<bfloat, 8, 8> simdgroup_bfloat8x8;
-
-template <typename T, int Rows, int Cols = Rows>
-MSL_FN simdgroup_matrix<T, Rows, Cols> make_filled_simdgroup_matrix(T value) {
-  simdgroup_matrix<T, Rows, Cols> m;
-  m.elements = vec<T, 2>(value);
-  return m;
-}
-
-// Element (row, column) is memory[row * stride + column] from `origin` (x: column, y: row) on.
-template <typename T>
-MSL_FN void simdgroup_load(simdgroup_matrix<T, 8, 8>& m, const T* memory, ulong stride = 8,
-                           vec<ulong, 2> origin = vec<ulong, 2>(0ul), bool transpose = false) {
-  const ulong row = m.row(msl_lane()), column = m.column(msl_lane());
-  const T* from = memory + origin.y * stride + origin.x;
-  for (ulong i = 0; i < 2; ++i)
-    m.elements[i] = transpose ? from[(column + i) * stride + row] : from[row * stride + column + i];
-}
-template <typename T>
-MSL_FN void simdgroup_store(const simdgroup_matrix<T, 8, 8>& m, T* memory, ulong stride = 8,
-                            vec<ulong, 2> origin = vec<ulong, 2>(0ul), bool transpose = false) {
-  const ulong row = m.row(msl_lane()), column = m.column(msl_lane());
-  T* to = memory + origin.y * stride + origin.x;
-  for (ulong i = 0; i < 2; ++i)
-    (transpose ? to[(column + i) * stride + row] : to[row * stride + column + i]) = m.elements[i];
-}
-
-}  // namespace metal
-
-namespace msl {
-
-struct MatrixLane {
-  float a[2], b[2], c[2];
-};
-// c += a * b, in float, over the whole simdgroup at once.
-inline void combine_multiply_accumulate(void* const* lanes) {
-  typedef metal::simdgroup_matrix<float, 8, 8> Layout;
-  float a[8][8], b[8][8], c[8][8];
-  for (int l = 0; l < kLanes; ++l) {
-    if (!lanes[l]) continue;
-    const MatrixLane& lane = *static_cast<const MatrixLane*>(lanes[l]);
-    const uint row = Layout::row(l), column = Layout::column(l);
-    memcpy(&a[row][column], lane.a, sizeof lane.a);
-    memcpy(&b[row][column], lane.b, sizeof lane.b);
-    memcpy(&c[row][column], lane.c, sizeof lane.c);
-  }
-  for (int row = 0; row < 8; ++row)
-    for (int k = 0; k < 8; ++k)
-      for (int column = 0; column < 8; ++column)
-        c[row][column] = __builtin_fmaf(a[row][k], b[k][column], c[row][column]);
-  for (int l = 0; l < kLanes; ++l) {
-    if (!lanes[l]) continue;
-    memcpy(static_cast<MatrixLane*>(lanes[l])->c, &c[Layout::row(l)][Layout::column(l)],
-           sizeof(float) * 2);
-  }
-}
-
-}  // namespace msl
-
-namespace metal {
-
-template <typename D, typename A, typename B, typename C>
-MSL_FN void simdgroup_multiply_accumulate(simdgroup_matrix<D, 8, 8>& d,
-                                          const simdgroup_matrix<A, 8, 8>& a,
-                                          const simdgroup_matrix<B, 8, 8>& b,
-                                          const simdgroup_matrix<C, 8, 8>& c) {
-  msl::MatrixLane lane;
-  for (int i = 0; i < 2; ++i) {
-    lane.a[i] = float(a.elements[i]);
-    lane.b[i] = float(b.elements[i]);
-    lane.c[i] = float(c.elements[i]);
-  }
-  msl_exchange(&lane, &msl::combine_multiply_accumulate);
-  for (int i = 0; i < 2; ++i) d.elements[i] = D(lane.c[i]);
-}
-template <typename D, typename A, typename B>
-MSL_FN void simdgroup_multiply(simdgroup_matrix<D, 8, 8>& d, const simdgroup_matrix<A, 8, 8>& a,
-                               const simdgroup_matrix<B, 8, 8>& b) {
-  simdgroup_multiply_accumulate(d, a, b, make_filled_simdgroup_matrix<D, 8, 8>(D(0)));
 }
 
 }  // namespace metal

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import logging
+
 import mlx.core as mx
 
+from backends.mlx.runner.errors import ProgramError
 from backends.mlx.runner.nodes.registry import axis_of, node
+
+_LOG = logging.getLogger(__name__)
 
 
 @node("NoopNode")
@@ -14,7 +19,19 @@ def noop(run, n):
 
 @node("IfNode")
 def if_(run, n):
-    run.run_chain(n.then_chain_idx if run.integer(n.cond) != 0 else n.else_chain_idx)
+    condition = run.integer(n.cond) != 0
+    if run.rehearsal is not None:
+        _rehearse(run, n.else_chain_idx if condition else n.then_chain_idx)
+    run.run_chain(n.then_chain_idx if condition else n.else_chain_idx)
+
+
+def _rehearse(run, chain: int) -> None:
+    """The branch not taken, before the other, so that what follows reads what that one wrote."""
+    try:
+        run.run_chain(chain)
+    except ProgramError as error:
+        # A run on these inputs would not come here; its kernels are built when one does.
+        _LOG.debug("not rehearsed: %s", error)
 
 
 @node("ScanNode")

@@ -20,8 +20,13 @@ msl_switch:
   pushq %r13
   pushq %r14
   pushq %r15
+  leaq 1f(%rip), %rdx
+  pushq %rdx
   movq %rsp, (%rdi)
   movq %rsi, %rsp
+  popq %rdx
+  jmpq *%rdx
+1:
   popq %r15
   popq %r14
   popq %r13
@@ -87,24 +92,23 @@ StackPool::StackPool() {
 
 StackPool::~StackPool() { munmap(mapping_, kStackBytes * (kMaxThreads + 1)); }
 
-Fibre* StackPool::prepare(int index, void (*entry)()) {
+void* StackPool::prepare(int index, Threadgroup* group, void (*entry)()) {
   const uintptr_t stack = begin_ + kStackBytes * index;
-  Fibre* fibre = fibre_of_stack(stack);
+  fibre_of_stack(stack)->group = group;
   // Stack tops are staggered for the same reason as the records.
-  uintptr_t top = stack + kStackBytes - 64 - index % 32 * 128;
+  uintptr_t top = stack + kStackBytes - 64 - index % 64 * 64;
 #if defined(__x86_64__)
-  // As after a call: 6 registers, the return address, then the caller's (null) one, so that the
-  // stack has the ABI's alignment on entry.
-  void** slots = reinterpret_cast<void**>(top) - 8;
-  for (int i = 0; i < 8; ++i) slots[i] = nullptr;
-  slots[6] = reinterpret_cast<void*>(entry);
+  // The address to go on at, then as after a call the caller's (null) one, so that the stack has
+  // the ABI's alignment on entry.
+  void** slots = reinterpret_cast<void**>(top) - 2;
+  slots[0] = reinterpret_cast<void*>(entry);
+  slots[1] = nullptr;
 #elif defined(__aarch64__)
   void** slots = reinterpret_cast<void**>(top) - 20;
   for (int i = 0; i < 20; ++i) slots[i] = nullptr;
   slots[11] = reinterpret_cast<void*>(entry);  // x30, the link register
 #endif
-  fibre->stack_pointer = slots;
-  return fibre;
+  return slots;
 }
 
 }  // namespace msl

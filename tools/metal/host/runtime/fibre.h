@@ -18,7 +18,6 @@ constexpr size_t kStackBytes = 64 << 10;
 class Threadgroup;
 
 struct Fibre {
-  void* stack_pointer;
   Threadgroup* group;
   uint32_t thread;  // index in the threadgroup of the thread that now runs here
 };
@@ -28,7 +27,7 @@ struct Fibre {
 // from stack to stack to spread it over cache sets, which equal offsets would not do.
 inline Fibre* fibre_of_stack(uintptr_t stack) {
   const uintptr_t index = stack / kStackBytes;
-  return reinterpret_cast<Fibre*>(stack + index % 32 * 128);
+  return reinterpret_cast<Fibre*>(stack + index % 64 * 64);
 }
 inline Fibre* current_fibre() {
   const uintptr_t here = reinterpret_cast<uintptr_t>(__builtin_frame_address(0));
@@ -46,8 +45,9 @@ class StackPool {
   uintptr_t begin() const { return begin_; }
   uintptr_t end() const { return begin_ + kStackBytes * kMaxThreads; }
 
-  // Fibre number `index`, set up to call `entry` (which must not return) when switched to.
-  Fibre* prepare(int index, void (*entry)());
+  // Sets up fibre number `index` of `group` to call `entry` (which must not return). Returns the
+  // stack pointer to switch to, as in msl_wait.
+  void* prepare(int index, Threadgroup* group, void (*entry)());
 
  private:
   void* mapping_;
@@ -55,6 +55,3 @@ class StackPool {
 };
 
 }  // namespace msl
-
-// Saves the callee-saved registers, stores the stack pointer in *save, continues at `to`.
-extern "C" void msl_switch(void** save, void* to);

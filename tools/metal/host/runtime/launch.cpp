@@ -5,11 +5,11 @@
 #include <cstdio>
 #include <memory>
 #include <mutex>
-#include <thread>
 #include <vector>
 
 #include "checker.h"
 #include "threadgroup.h"
+#include "workers.h"
 
 namespace msl {
 namespace {
@@ -55,11 +55,12 @@ void work(Launch& launch) {
 extern "C" {
 
 // Runs threadgroups [first, min(last, all)) of a grid of threads. Returns 0, or 1 with *fault set.
+// parallel: msl_parallel of this library or another, so that all share their threads.
 __attribute__((visibility("default"))) int msl_run(msl_entry entry, msl_buffer* buffers,
                                                    int buffer_count, const uint32_t grid[3],
                                                    const uint32_t threadgroup[3], int workers,
-                                                   uint64_t first, uint64_t last,
-                                                   msl_fault* fault) {
+                                                   msl_parallel_function parallel, uint64_t first,
+                                                   uint64_t last, msl_fault* fault) {
   using namespace msl;
   Launch launch;
   std::vector<void*> addresses;
@@ -89,10 +90,8 @@ __attribute__((visibility("default"))) int msl_run(msl_entry entry, msl_buffer* 
   } else {
     const uint64_t count = launch.last > first ? launch.last - first : 0;
     const uint64_t useful = std::min<uint64_t>(uint64_t(std::max(workers, 1)), count);
-    std::vector<std::thread> helpers;
-    for (uint64_t i = 1; i < useful; ++i) helpers.emplace_back([&launch] { work(launch); });
-    work(launch);
-    for (auto& helper : helpers) helper.join();
+    parallel(
+        int(useful), [](void* launch) { work(*static_cast<Launch*>(launch)); }, &launch);
   }
   return fault->kind != nullptr;
 }

@@ -9,7 +9,7 @@
 extern "C" {
 
 // Changes when the structures below, or msl_run's parameters, do.
-enum { msl_interface = 2 };
+enum { msl_interface = 3 };
 
 enum msl_role { msl_input = 0, msl_output = 1, msl_initialised_output = 2 };
 

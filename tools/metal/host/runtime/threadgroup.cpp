@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "../msl_wait.h"
 #include "checker.h"
 
 namespace msl {
@@ -26,6 +27,9 @@ uint64_t offset_in_library(const void* address) {
   if (!address || !dladdr(address, &info)) return 0;
   return uint64_t(static_cast<const char*>(address) - static_cast<const char*>(info.dli_fbase));
 }
+
+// A wait costs little more than its loads and stores: what leads to the switch is one function.
+#define MSL_INLINE inline __attribute__((always_inline))
 
 uint32_t lane_bit(uint32_t thread) { return 1u << (thread % kLanesPerSimdgroup); }
 
@@ -46,9 +50,7 @@ Threadgroup::~Threadgroup() { munmap(arena_, kArenaBytes); }
 void Threadgroup::reset_fibres() {
   for (int i = 0; i < kMaxThreads; ++i) {
     // The first fibre is taken first, so that few stacks are touched.
-    Fibre* fibre = stacks_.prepare(kMaxThreads - 1 - i, &Threadgroup::fibre_main);
-    fibre->group = this;
-    idle_[i] = fibre;
+    idle_[i] = stacks_.prepare(kMaxThreads - 1 - i, this, &Threadgroup::fibre_main);
   }
   idle_count_ = kMaxThreads;
   fibres_dirty_ = false;
@@ -77,6 +79,7 @@ void Threadgroup::run(Launch& launch, uint64_t index) {
   memset(allocations_, 0, sizeof allocations_);
   arena_top_ = kRedZone;
   allocated_ = 0;
+  start_attributes();
   if (fibres_dirty_) reset_fibres();
   if constexpr (kChecked) checker::begin_threadgroup(*this, index);
 
@@ -98,36 +101,44 @@ void Threadgroup::fibre_main() {
     group.thread_exited(self);
     // A thread that never waited leaves its stack to the next one without a switch.
     if (!group.ready_simdgroups_ && group.started_ < group.threads_) continue;
-    group.idle_[group.idle_count_++] = self;
-    msl_switch(&self->stack_pointer, group.next_context());
+    void** idle = &group.idle_[group.idle_count_++];
+    wait({group.next_context(), idle});
   }
+}
+
+void Threadgroup::start_attributes() {
+  msl_attributes& attributes = attributes_;
+  uint32_t dispatch_threads = 1;
+  for (int i = 0; i < 3; ++i) {
+    attributes.dispatch_threads_per_threadgroup[i] = launch_->threadgroup[i];
+    attributes.threads_per_threadgroup[i] = size_[i];
+    attributes.thread_position_in_threadgroup[i] = 0;
+    attributes.thread_position_in_grid[i] = position_[i] * launch_->threadgroup[i];
+    attributes.threadgroup_position_in_grid[i] = position_[i];
+    attributes.threadgroups_per_grid[i] = launch_->groups[i];
+    attributes.threads_per_grid[i] = launch_->grid[i];
+    dispatch_threads *= launch_->threadgroup[i];
+  }
+  attributes.simdgroups_per_threadgroup = (threads_ + 31) / 32;
+  attributes.dispatch_simdgroups_per_threadgroup = (dispatch_threads + 31) / 32;
+  attributes.quadgroups_per_threadgroup = (threads_ + 3) / 4;
+  attributes.dispatch_quadgroups_per_threadgroup = (dispatch_threads + 3) / 4;
 }
 
 void Threadgroup::run_thread(Fibre* self) {
   const uint32_t thread = started_++;
   self->thread = thread;
-  fibre_of_thread_[thread] = self;
   running_simdgroup_ = thread / kLanesPerSimdgroup;
-
-  msl_attributes attributes;
-  thread_position(thread, attributes.thread_position_in_threadgroup);
-  uint32_t dispatch_threads = 1;
-  for (int i = 0; i < 3; ++i) {
-    attributes.dispatch_threads_per_threadgroup[i] = launch_->threadgroup[i];
-    attributes.threads_per_threadgroup[i] = size_[i];
-    attributes.threadgroup_position_in_grid[i] = position_[i];
-    attributes.threadgroups_per_grid[i] = launch_->groups[i];
-    attributes.threads_per_grid[i] = launch_->grid[i];
-    attributes.thread_position_in_grid[i] =
-        position_[i] * launch_->threadgroup[i] + attributes.thread_position_in_threadgroup[i];
-    dispatch_threads *= launch_->threadgroup[i];
+  // The kernel takes its attributes by value before anything else, so that one copy serves all.
+  attributes_.thread_index_in_threadgroup = thread;
+  if (thread) {
+    uint32_t(&position)[3] = attributes_.thread_position_in_threadgroup;
+    for (int i = 0; i < 3 && ++position[i] == size_[i]; ++i) position[i] = 0;
+    for (int i = 0; i < 3; ++i)
+      attributes_.thread_position_in_grid[i] =
+          position_[i] * launch_->threadgroup[i] + position[i];
   }
-  attributes.thread_index_in_threadgroup = thread;
-  attributes.simdgroups_per_threadgroup = (threads_ + 31) / 32;
-  attributes.dispatch_simdgroups_per_threadgroup = (dispatch_threads + 31) / 32;
-  attributes.quadgroups_per_threadgroup = (threads_ + 3) / 4;
-  attributes.dispatch_quadgroups_per_threadgroup = (dispatch_threads + 3) / 4;
-  launch_->entry(launch_->buffers, &attributes);
+  launch_->entry(launch_->buffers, &attributes_);
 }
 
 void Threadgroup::thread_position(uint32_t thread, uint32_t (&position)[3]) const {
@@ -140,13 +151,15 @@ void Threadgroup::thread_exited(Fibre* self) {
   const uint32_t thread = self->thread;
   Simdgroup& simdgroup = simdgroups_[thread / kLanesPerSimdgroup];
   simdgroup.exited |= lane_bit(thread);
+  simdgroup.operands[thread % kLanesPerSimdgroup] = nullptr;
   ++exited_;
   if (simdgroup.arrived && (simdgroup.arrived | simdgroup.exited) == simdgroup.members)
     complete_exchange(simdgroup);
   if (barrier_arrived_ && barrier_arrived_ + exited_ == threads_) release_threadgroup_barrier();
 }
 
-void Threadgroup::threadgroup_barrier(Fibre* self, int flags, const void* site) {
+MSL_INLINE msl_wait Threadgroup::threadgroup_barrier(Fibre* self, int flags,
+                                                     const void* site) {
   const uint32_t thread = self->thread;
   if constexpr (kChecked) {
     if (barrier_arrived_ && site_of_thread_[first_at_barrier_] != site) {
@@ -161,7 +174,7 @@ void Threadgroup::threadgroup_barrier(Fibre* self, int flags, const void* site) 
   simdgroups_[thread / kLanesPerSimdgroup].at_barrier |= lane_bit(thread);
   if (barrier_arrived_ + exited_ == threads_) release_threadgroup_barrier();
   const Simdgroup& simdgroup = simdgroups_[thread / kLanesPerSimdgroup];
-  if (simdgroup.at_barrier & lane_bit(thread)) wait(self, site);
+  return simdgroup.at_barrier & lane_bit(thread) ? wait_at(thread, site) : msl_wait{};
 }
 
 // Everybody is here: all become ready except the running thread, which has not given up its turn.
@@ -179,8 +192,8 @@ void Threadgroup::release_threadgroup_barrier() {
   }
 }
 
-void Threadgroup::exchange(Fibre* self, void* operand, msl_combine combine, int flags,
-                           const void* site) {
+MSL_INLINE msl_wait Threadgroup::exchange(Fibre* self, void* operand, msl_combine combine,
+                                          int flags, const void* site) {
   const uint32_t thread = self->thread;
   Simdgroup& simdgroup = simdgroups_[thread / kLanesPerSimdgroup];
   if (!simdgroup.arrived) {
@@ -200,11 +213,9 @@ void Threadgroup::exchange(Fibre* self, void* operand, msl_combine combine, int 
   }
   simdgroup.operands[thread % kLanesPerSimdgroup] = operand;
   simdgroup.arrived |= lane_bit(thread);
-  site_of_thread_[thread] = site;
-  if ((simdgroup.arrived | simdgroup.exited) == simdgroup.members)
-    complete_exchange(simdgroup);
-  else
-    wait(self, site);
+  if ((simdgroup.arrived | simdgroup.exited) != simdgroup.members) return wait_at(thread, site);
+  complete_exchange(simdgroup);
+  return {};
 }
 
 void Threadgroup::complete_exchange(Simdgroup& simdgroup) {
@@ -212,29 +223,32 @@ void Threadgroup::complete_exchange(Simdgroup& simdgroup) {
     fail_exited("a simdgroup operation", uint32_t(simdgroup.first_arrival),
                 uint32_t(__builtin_popcount(simdgroup.exited)));
   if (simdgroup.combine) {
-    // On the stack, where the checker expects what kernel code touches.
-    void* operands[kLanesPerSimdgroup];
-    memcpy(operands, simdgroup.operands, sizeof operands);
-    simdgroup.combine(operands);
+    if constexpr (kChecked) {
+      // On the stack, where the checker expects what kernel code touches.
+      void* operands[kLanesPerSimdgroup];
+      memcpy(operands, simdgroup.operands, sizeof operands);
+      simdgroup.combine(operands);
+    } else {
+      simdgroup.combine(simdgroup.operands);
+    }
   }
   const uint32_t s = uint32_t(&simdgroup - simdgroups_);
   const uint32_t running = current_fibre()->thread;
   uint32_t released = simdgroup.arrived;
   if (s == running / kLanesPerSimdgroup) released &= ~lane_bit(running);
-  memset(simdgroup.operands, 0, sizeof simdgroup.operands);
   simdgroup.arrived = 0;
   simdgroup.ready |= released;
   if (simdgroup.ready) ready_simdgroups_ |= 1u << s;
 }
 
-void Threadgroup::wait(Fibre* self, const void* site) {
-  site_of_thread_[self->thread] = site;
-  msl_switch(&self->stack_pointer, next_context());
+MSL_INLINE msl_wait Threadgroup::wait_at(uint32_t thread, const void* site) {
+  site_of_thread_[thread] = site;
+  return {next_context(), &stack_of_thread_[thread]};
 }
 
 // Where to go on: a thread that can, of the running simdgroup if there is one; else a thread not
 // yet started; else back to run().
-void* Threadgroup::next_context() {
+MSL_INLINE void* Threadgroup::next_context() {
   if (ready_simdgroups_) {
     const uint32_t s = ready_simdgroups_ >> running_simdgroup_ & 1
                            ? running_simdgroup_
@@ -244,9 +258,9 @@ void* Threadgroup::next_context() {
     simdgroup.ready &= simdgroup.ready - 1;
     if (!simdgroup.ready) ready_simdgroups_ &= ~(1u << s);
     running_simdgroup_ = s;
-    return fibre_of_thread_[s * kLanesPerSimdgroup + lane]->stack_pointer;
+    return stack_of_thread_[s * kLanesPerSimdgroup + lane];
   }
-  if (started_ < threads_) return idle_[--idle_count_]->stack_pointer;
+  if (started_ < threads_) return idle_[--idle_count_];
   return main_stack_;
 }
 
@@ -342,19 +356,29 @@ void* Threadgroup::memory(int id, const char* name, size_t bytes, size_t alignme
 
 extern "C" {
 
+msl_wait msl_arrive_at_threadgroup_barrier(int flags) {
+  msl::Fibre* self = msl::current_fibre();
+  return self->group->threadgroup_barrier(self, flags, __builtin_return_address(0));
+}
+
+msl_wait msl_arrive_at_exchange(void* operand, msl_combine combine) {
+  msl::Fibre* self = msl::current_fibre();
+  return self->group->exchange(self, operand, combine, 0, __builtin_return_address(0));
+}
+
 void msl_threadgroup_barrier(int flags) {
   msl::Fibre* self = msl::current_fibre();
-  self->group->threadgroup_barrier(self, flags, __builtin_return_address(0));
+  msl::wait(self->group->threadgroup_barrier(self, flags, __builtin_return_address(0)));
 }
 
 void msl_simdgroup_barrier(int flags) {
   msl::Fibre* self = msl::current_fibre();
-  self->group->exchange(self, nullptr, nullptr, flags, __builtin_return_address(0));
+  msl::wait(self->group->exchange(self, nullptr, nullptr, flags, __builtin_return_address(0)));
 }
 
 void msl_exchange(void* operand, msl_combine combine) {
   msl::Fibre* self = msl::current_fibre();
-  self->group->exchange(self, operand, combine, 0, __builtin_return_address(0));
+  msl::wait(self->group->exchange(self, operand, combine, 0, __builtin_return_address(0)));
 }
 
 uint32_t msl_lane() { return msl::current_fibre()->thread % msl::kLanesPerSimdgroup; }

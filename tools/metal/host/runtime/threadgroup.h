@@ -21,8 +21,8 @@ class Threadgroup {
   void run(Launch& launch, uint64_t index);
 
   // The running thread's side. `site` is the address the kernel called from.
-  void threadgroup_barrier(Fibre* self, int flags, const void* site);
-  void exchange(Fibre* self, void* operand, msl_combine combine, int flags, const void* site);
+  msl_wait threadgroup_barrier(Fibre* self, int flags, const void* site);
+  msl_wait exchange(Fibre* self, void* operand, msl_combine combine, int flags, const void* site);
   void* memory(int id, const char* name, size_t bytes, size_t alignment, const void* site);
 
   // Records a fault of `thread`, ends the threadgroup at once and stops the launch.
@@ -33,7 +33,7 @@ class Threadgroup {
 
  private:
   // What a simdgroup's lanes are waiting for, if they wait, as bit masks over its lanes.
-  struct Simdgroup {
+  struct alignas(64) Simdgroup {
     uint32_t members;
     uint32_t exited;
     uint32_t arrived;  // in an exchange or a simdgroup barrier
@@ -41,7 +41,7 @@ class Threadgroup {
     uint32_t ready;
     int first_arrival;
     msl_combine combine;
-    void* operands[kLanesPerSimdgroup];
+    void* operands[kLanesPerSimdgroup];  // null for lanes that have returned or never were
   };
   struct Allocation {
     bool used;
@@ -49,11 +49,12 @@ class Threadgroup {
   };
 
   static void fibre_main();
+  void start_attributes();
   void run_thread(Fibre* self);
   void thread_exited(Fibre* self);
   void release_threadgroup_barrier();
   void complete_exchange(Simdgroup& simdgroup);
-  void wait(Fibre* self, const void* site);
+  msl_wait wait_at(uint32_t thread, const void* site);
   void* next_context();
   void reset_fibres();
   void thread_position(uint32_t thread, uint32_t (&position)[3]) const;
@@ -80,9 +81,10 @@ class Threadgroup {
   uint32_t ready_simdgroups_;
   uint32_t running_simdgroup_;
   Simdgroup simdgroups_[kSimdgroups];
-  Fibre* fibre_of_thread_[kMaxThreads];
+  msl_attributes attributes_;  // of the thread that starts next
+  void* stack_of_thread_[kMaxThreads];  // stack pointers of waiting threads
   const void* site_of_thread_[kMaxThreads];
-  Fibre* idle_[kMaxThreads];
+  void* idle_[kMaxThreads];  // stack pointers of fibres without a thread
   int idle_count_;
   bool fibres_dirty_;
   Allocation allocations_[kMaxAllocations];
