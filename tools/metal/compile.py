@@ -150,7 +150,7 @@ def _flags() -> list[str]:
 
 def _kernel_object(unit: Unit, mode: str, header: Path, scratch: Path) -> Path:
     source = scratch / f"{unit.key}.cpp"
-    source.write_text(host_source(unit, mode))
+    source.write_text(host_source(unit))
     target = source.with_suffix(".o")
     # The precompiled header is found first; g++ wants the flags it was made with.
     include = ["-I", header.parent, "-I", _HOST, "-I", _HOST / "include"]

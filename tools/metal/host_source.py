@@ -21,9 +21,6 @@ _DECLARATION = re.compile(
 _DECLARATOR = re.compile(r"\s*(\w+)\s*((?:\[[^\]]*\]\s*)*)")
 _COMMENT_OR_STRING = re.compile(r'//[^\n]*|/\*.*?\*/|"(?:[^"\\\n]|\\.)*"', re.DOTALL)
 
-# What Metal's compiler is asked to unroll, in the words of g++; the checker wants loops as loops.
-_UNROLL = ("clang loop unroll(full)", "GCC unroll 64")
-
 # Attributes whose value is not a field of msl_attributes of the same name.
 _DERIVED_ATTRIBUTES = {
     "grid_origin": "uint3(0u)",
@@ -37,15 +34,13 @@ _DERIVED_ATTRIBUTES = {
 }
 
 
-def host_source(unit: Unit, mode: str) -> str:
-    """C++ that defines the symbol `entry_symbol(unit)`, an msl_entry. mode: "fast", "checked"."""
+def host_source(unit: Unit) -> str:
+    """C++ that defines the symbol `entry_symbol(unit)`, an msl_entry."""
     arguments = [
         _buffer_argument(parameter, index) for index, parameter in enumerate(unit.parameters)
     ] + [_attribute_argument(name) for name in unit.attributes]
     call = ",\n      ".join(arguments)
     definition = rewrite_threadgroup_declarations(unit.definition)
-    if mode == "fast":
-        definition = definition.replace(*_UNROLL)
     # Unnamed namespace: units of one library may hold different helpers of the same name.
     return f"""\
 #include "msl_host.h"

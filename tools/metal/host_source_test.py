@@ -57,16 +57,9 @@ def test_lines_are_the_units_own():
         (("out", "float32"),),
         (("T", "float32"),),
     )
-    source = host_source(unit, "checked")
+    source = host_source(unit)
     body = source.split('.metal"\n', 1)[1]
     for line, text in enumerate(unit.definition.splitlines()):
         if "threadgroup" not in text and "a[32]" not in text:
             assert body.splitlines()[line] == text
     assert f"void {entry_symbol(unit)}(" in source and unit.key in entry_symbol(unit)
-
-
-def test_only_the_fast_build_unrolls():
-    loop = '_Pragma("clang loop unroll(full)") for (int i = 0; i < 4; ++i) out[i] = i;'
-    unit = Unit("k", "", loop, (), (("out", "float32"),))
-    assert '_Pragma("GCC unroll 64") for' in host_source(unit, "fast")
-    assert loop in host_source(unit, "checked")
