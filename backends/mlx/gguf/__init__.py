@@ -5,8 +5,6 @@ The names below are imported when first used: reading `formats` must not import 
 
 from importlib import import_module
 
-VERSION = "0.1.0"
-
 _LOWERING = (
     "AffineDtype",
     "GGUFTensor",
@@ -16,7 +14,7 @@ _LOWERING = (
     "use_mode",
 )
 
-__all__ = ["VERSION", *_LOWERING]
+__all__ = list(_LOWERING)
 
 
 def __getattr__(name: str):

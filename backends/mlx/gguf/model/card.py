@@ -6,6 +6,9 @@ import dataclasses
 import json
 from pathlib import Path
 
+# Of this project; programs name the one that made them.
+VERSION = "0.1.0"
+
 TOKENIZER = "mlx_gguf/tokenizer.json"
 TOKENIZER_CONFIG = "mlx_gguf/tokenizer_config.json"
 CARD = "mlx_gguf/model.json"

@@ -9,10 +9,15 @@ from pathlib import Path
 
 import torch
 
-from backends.mlx.gguf import VERSION
 from backends.mlx.gguf.lowering import export_module, mode
 from backends.mlx.gguf.model import architecture, decoder, network
-from backends.mlx.gguf.model.card import CARD, TOKENIZER, TOKENIZER_CONFIG, ModelCard
+from backends.mlx.gguf.model.card import (
+    CARD,
+    TOKENIZER,
+    TOKENIZER_CONFIG,
+    VERSION,
+    ModelCard,
+)
 from backends.mlx.gguf.checkpoint.gguf_file import GGUFError, GGUFFile
 from backends.mlx.gguf.tokenizer.tokenizer import Tokenizer
 
