@@ -29,15 +29,13 @@ def affine_view(fmt: BlockFormat, blocks: np.ndarray) -> AffineView | None:
     """Reads uint8 (N, row_bytes) `blocks` as affine groups.
 
     The group is the largest that MLX has and in which all sub-blocks agree. None
-    if the format has no affine form or its sub-blocks do not merge to 32 weights.
+    if the sub-blocks do not merge to 32 weights.
     Raises ValueError if `blocks` is not a matrix of whole blocks.
     """
-    if fmt.affine is None:
-        return None
     rows, columns = blocks.shape[0], fmt.columns(blocks.shape[1])
     unpacked = fmt.unpack(fmt.as_blocks(blocks))
     scales = unpacked.scales.reshape(rows, -1)
-    # A quant q of a signed format is stored as q + zero.
+    # A quant q is stored as q + zero.
     biases = (unpacked.minima - unpacked.scales * fmt.affine.zero).reshape(rows, -1)
     for group in MLX_GROUPS:
         if columns % group:

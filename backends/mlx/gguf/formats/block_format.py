@@ -12,7 +12,8 @@ import numpy as np
 class Unpacked(NamedTuple):
     """Blocks taken apart: `weight = scale * quant + minimum`, sub-block by sub-block.
 
-    quants: int16 (blocks, weights a block), the stored integers, zero point removed.
+    quants: int16 (blocks, weights a block), the stored integers, zero point removed, or what
+    the codebook has in their place.
     scales: float32 (blocks, sub-blocks), exact products of the stored factors.
     minima: float32 (blocks, sub-blocks), exact too.
     """
@@ -27,28 +28,27 @@ def read_half(field: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(field).view(np.float16).astype(np.float32)
 
 
+# The widths that MLX's affine quantization has.
+_AFFINE_BITS = (2, 3, 4, 5, 6, 8)
+
+
 @dataclass(frozen=True)
 class Affine:
-    """How a format reads as an affine quantization.
+    """How a format reads as an affine quantization: `weight = scale * (quant + zero) + bias`.
 
-    bits: bits of a quant.
+    bits: bits of a quant, a width that MLX has.
     group: weights that share a scale and a minimum (the sub-block).
-    signed: quants run over [-2**(bits-1), 2**(bits-1)) instead of [0, 2**bits).
+    zero: what must be added to a quant to make it unsigned.
     """
 
     bits: int
     group: int
-    signed: bool
+    zero: int
 
     @property
-    def zero(self) -> int:
-        """What must be added to a quant to make it unsigned."""
-        return 1 << (self.bits - 1) if self.signed else 0
-
-    @property
-    def quant_range(self) -> tuple[int, int]:
-        """The smallest and the largest quant."""
-        return -self.zero, (1 << self.bits) - 1 - self.zero
+    def signed(self) -> bool:
+        """Whether there are quants below 0."""
+        return self.zero > 0
 
 
 @dataclass(frozen=True)
@@ -60,8 +60,10 @@ class BlockFormat:
     block_weights: weights in a block (a super-block for the K-quants).
     block_bytes: bytes of a block.
     header: the Metal header, in `kernels/`, that defines the format's policy struct.
-    affine: the format as an affine quantization, or None where it has no such form.
-    unpack: takes uint8 (blocks, block_bytes) apart; None where `affine` is None.
+    group: weights that share a scale and a minimum (the sub-block).
+    quants: the smallest and the largest quant, see `Unpacked`.
+    unpack: takes uint8 (blocks, block_bytes) apart.
+    mlx_mode: MLX's own quantization mode of the same numbers, if it has one ("mxfp4").
     """
 
     name: str
@@ -69,8 +71,18 @@ class BlockFormat:
     block_weights: int
     block_bytes: int
     header: str
-    affine: Affine | None
-    unpack: Callable[[np.ndarray], Unpacked] | None
+    group: int
+    quants: tuple[int, int]
+    unpack: Callable[[np.ndarray], Unpacked]
+    mlx_mode: str | None = None
+
+    @property
+    def affine(self) -> Affine:
+        """The quants as the affine quantization with the fewest bits that holds them."""
+        lowest, highest = self.quants
+        needed = (highest - lowest).bit_length()
+        bits = next(bits for bits in _AFFINE_BITS if bits >= needed)
+        return Affine(bits, self.group, -lowest)
 
     @property
     def alignment(self) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -58,13 +60,26 @@ def test_rows_are_whole_blocks(fmt):
 @ALL
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_unpacked_blocks_are_the_exact_weights(fmt):
-    for blocks in (sample.blocks(fmt, 5, 768), sample.random_bytes(fmt, 64, 256)):
+    for blocks in (
+        sample.blocks(fmt, 5, 768),
+        sample.random_bytes(fmt, 64, 256),
+        sample.adversarial(fmt, 256),
+    ):
         quants, scales, minima = fmt.unpack(fmt.as_blocks(blocks))
-        lowest, highest = fmt.affine.quant_range
+        lowest, highest = fmt.quants
         assert lowest <= quants.min() and quants.max() <= highest
-        wide = [np.repeat(factor, fmt.affine.group, axis=1) for factor in (scales, minima)]
+        wide = [np.repeat(factor, fmt.group, axis=1) for factor in (scales, minima)]
         found = (wide[0] * quants + wide[1]).reshape(blocks.shape[0], -1)
         np.testing.assert_array_equal(found, formats.dequantize(fmt, blocks))
+
+
+@ALL
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_weights_are_those_of_ggml(fmt):
+    for blocks in (sample.blocks(fmt, 5, 768), sample.adversarial(fmt, 256)):
+        found, expected = formats.dequantize(fmt, blocks), sample.dequantize_by_ggml(fmt, blocks)
+        assert found.dtype == expected.dtype == np.float32
+        np.testing.assert_array_equal(found, expected)
 
 
 @ALL
@@ -74,6 +89,39 @@ def test_no_weight_exceeds_the_largest_magnitude(fmt):
     assert reach.shape == exact.shape
     assert (np.abs(exact) <= reach).all()
     assert (np.abs(exact).max(axis=1) > 0.5 * reach.max(axis=1)).all()
+
+
+@ALL
+def test_a_block_of_tame_scales_is_neither_small_nor_large(fmt):
+    weights = formats.dequantize(fmt, sample.blocks(fmt, 7, 512))
+    largest = np.abs(weights).reshape(-1, fmt.block_weights).max(axis=1)
+    assert (1 / 16 <= largest).all() and (largest < 1).all()
+    assert len(np.unique(weights.reshape(-1, fmt.block_weights), axis=0)) > 10
+
+
+# MLX's groups are of 32 weights at least: sub-blocks of 16 merge only by chance.
+@ALL
+def test_affine_view_is_exact_or_none(fmt):
+    blocks = sample.blocks(fmt, 6, 512)
+    view = formats.affine_view(fmt, blocks)
+    if fmt.group < 32:
+        assert view is None
+        return
+    assert view.group % fmt.group == 0
+    assert view.quants.max() < 2**view.bits
+    np.testing.assert_array_equal(
+        affine_weights(view).astype(np.float32), formats.dequantize(fmt, blocks)
+    )
+
+
+@pytest.mark.parametrize("last, bits", [(2, 2), (3, 2), (4, 3), (31, 5), (32, 6), (64, 8)])
+def test_affine_bits_are_the_fewest_that_mlx_has(last, bits):
+    assert dataclasses.replace(Q4_K, quants=(0, last)).affine.bits == bits
+
+
+def test_affine_zero_makes_quants_unsigned():
+    affine = dataclasses.replace(Q4_K, quants=(-3, 5)).affine
+    assert (affine.bits, affine.zero, affine.signed, Q4_K.affine.signed) == (4, 3, True, False)
 
 
 def affine_weights(view: formats.AffineView) -> np.ndarray:

@@ -1,6 +1,6 @@
 """K-quant super-blocks of 256 weights taken apart.
 
-Layouts: block_q4_K, block_q5_K and block_q6_K of ggml (ggml-common.h, MIT).
+Layouts: block_q2_K to block_q6_K of ggml (ggml-common.h, MIT).
 """
 
 from __future__ import annotations
@@ -35,6 +35,43 @@ def _nibbles(field: np.ndarray) -> np.ndarray:
     return np.concatenate([groups & 15, groups >> 4], axis=2).reshape(-1, 256).astype(np.int16)
 
 
+def bit_pairs(field: np.ndarray) -> np.ndarray:
+    """uint8 (blocks, 64) as uint8 (blocks, 256): for each 32 bytes, 32 pairs from each of bits
+    0, 2, 4 and 6 on."""
+    shifts = np.array([0, 2, 4, 6], np.uint8).reshape(1, 1, 4, 1)
+    return (field.reshape(-1, 2, 1, 32) >> shifts & 3).reshape(-1, 256)
+
+
+def _bit_planes(field: np.ndarray) -> np.ndarray:
+    """uint8 (blocks, 32) as uint8 (blocks, 256): bit s of byte i belongs to weight 32 s + i."""
+    shifts = np.arange(8, dtype=np.uint8).reshape(1, 8, 1)
+    return (field.reshape(-1, 1, 32) >> shifts & 1).reshape(-1, 256)
+
+
+def unpack_q2_k(blocks: np.ndarray) -> Unpacked:
+    """Q2_K: 16 bytes of scales (low nibble) and minima, 64 of bit pairs, half d, half dmin."""
+    factors = blocks[:, 0:16].astype(np.int16)
+    scales = read_half(blocks[:, 80:82]) * (factors & 15).astype(np.float32)
+    minima = -read_half(blocks[:, 82:84]) * (factors >> 4).astype(np.float32)
+    return Unpacked(bit_pairs(blocks[:, 16:80]).astype(np.int16), scales, minima)
+
+
+def unpack_q3_k(blocks: np.ndarray) -> Unpacked:
+    """Q3_K: 32 bytes of third bits, 64 of bit pairs, 12 of six-bit scales, half d.
+
+    Bytes 0-7 of the scales: the low nibbles of scales 0-7, then, high, of 8-15. Bytes 8-11:
+    their two high bits, in four planes.
+    """
+    third = _bit_planes(blocks[:, 0:32]).astype(np.int16) << 2
+    low, high = blocks[:, 96:104], blocks[:, 104:108]
+    nibbles = np.concatenate([low & 15, low >> 4], axis=1)
+    pairs = np.concatenate([high >> shift & 3 for shift in (0, 2, 4, 6)], axis=1)
+    factors = (nibbles | pairs << 4).astype(np.float32) - 32
+    scales = read_half(blocks[:, 108:110]) * factors
+    quants = bit_pairs(blocks[:, 32:96]).astype(np.int16) + third - 4
+    return Unpacked(quants, scales, np.zeros_like(scales))
+
+
 def unpack_q4_k(blocks: np.ndarray) -> Unpacked:
     """Q4_K: half d, half dmin, 12 bytes of scales and minima, 128 bytes of nibbles.
 
@@ -48,9 +85,8 @@ def unpack_q5_k(blocks: np.ndarray) -> Unpacked:
 
     Bit s of byte i belongs to weight 32 s + i.
     """
-    shifts = np.arange(8, dtype=np.uint8).reshape(1, 8, 1)
-    fifth = blocks[:, 16:48].reshape(-1, 1, 32) >> shifts & 1
-    quants = _nibbles(blocks[:, 48:176]) + (fifth.reshape(-1, 256).astype(np.int16) << 4)
+    fifth = _bit_planes(blocks[:, 16:48]).astype(np.int16)
+    quants = _nibbles(blocks[:, 48:176]) + (fifth << 4)
     return Unpacked(quants, *_six_bit_factors(blocks))
 
 
@@ -62,9 +98,7 @@ def unpack_q6_k(blocks: np.ndarray) -> Unpacked:
     `run` of the half's 32 high bytes completes them.
     """
     low = blocks[:, 0:128].reshape(-1, 2, 2, 32)
-    nibbles = np.concatenate([low & 15, low >> 4], axis=2)
-    shifts = np.array([0, 2, 4, 6], np.uint8).reshape(1, 1, 4, 1)
-    high = blocks[:, 128:192].reshape(-1, 2, 1, 32) >> shifts & 3
-    quants = (nibbles | high << 4).reshape(-1, 256).astype(np.int16) - 32
+    nibbles = np.concatenate([low & 15, low >> 4], axis=2).reshape(-1, 256)
+    quants = (nibbles | bit_pairs(blocks[:, 128:192]) << 4).astype(np.int16) - 32
     scales = read_half(blocks[:, 208:210]) * blocks[:, 192:208].view(np.int8).astype(np.float32)
     return Unpacked(quants, scales, np.zeros_like(scales))

@@ -11,11 +11,20 @@ from backends.mlx.gguf.formats.block_format import BlockFormat
 def dequantize(fmt: BlockFormat, blocks: np.ndarray) -> np.ndarray:
     """Weights float32 (rows, K) of `blocks`, uint8 (rows, row_bytes).
 
-    Computed by the `gguf` package, whose result is bit-equal to ggml's.
+    Computed by the `gguf` package, whose result is bit-equal to ggml's, or by `fmt.unpack` for
+    a type that the package does not decode; the tests compare both with ggml's own functions.
     Raises ValueError if `blocks` is not a matrix of whole blocks.
     """
-    fmt.as_blocks(blocks)
-    return gguf.dequantize(blocks, gguf.GGMLQuantizationType(fmt.ggml_id))
+    whole = fmt.as_blocks(blocks)
+    try:
+        return gguf.dequantize(blocks, gguf.GGMLQuantizationType(fmt.ggml_id))
+    except NotImplementedError:
+        quants, scales, minima = fmt.unpack(whole)
+        products = np.repeat(scales, fmt.group, axis=1) * quants
+        minima = np.repeat(minima, fmt.group, axis=1)
+        # A zero keeps its sign.
+        weights = np.where(minima == 0, products, products + minima)
+        return weights.reshape(blocks.shape[0], -1)
 
 
 def largest_magnitude(fmt: BlockFormat, blocks: np.ndarray) -> np.ndarray:
@@ -25,6 +34,6 @@ def largest_magnitude(fmt: BlockFormat, blocks: np.ndarray) -> np.ndarray:
     units: an error of one quantization step matters the same wherever it falls.
     """
     scales, minima = fmt.unpack(fmt.as_blocks(blocks))[1:]
-    lowest, highest = fmt.affine.quant_range
+    lowest, highest = fmt.quants
     reach = np.maximum(np.abs(scales * lowest + minima), np.abs(scales * highest + minima))
-    return np.repeat(reach, fmt.affine.group, axis=1).reshape(blocks.shape[0], -1)
+    return np.repeat(reach, fmt.group, axis=1).reshape(blocks.shape[0], -1)

@@ -37,6 +37,11 @@ def activations(kind: str, shape: tuple[int, ...], dtype: str) -> mx.array:
     return mx.array(values).astype(getattr(mx, dtype))
 
 
+def bias_dtype(bias: str, dtype: str) -> str | None:
+    """The type of a bias of the kind `bias`, one of BIASES, for activations of `dtype`."""
+    return {"none": None, "same": dtype}.get(bias, bias)
+
+
 def as_float64(values: mx.array) -> np.ndarray:
     return np.array(values.astype(mx.float32)).astype(np.float64)
 
@@ -59,7 +64,7 @@ def check_linear(
     exact = x64 @ exact_weight.T
     bias_array = None
     if bias != "none":
-        bias_array = activations("zero-mean", (outputs,), dtype if bias == "same" else bias)
+        bias_array = activations("zero-mean", (outputs,), bias_dtype(bias, dtype))
         exact = exact + as_float64(bias_array)
     out = kernels.run_linear(fmt, x, blocks, bias_array, operation)
     assert out.shape == (rows, outputs)

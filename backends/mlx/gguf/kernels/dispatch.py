@@ -41,8 +41,6 @@ class Launch:
         return (self.grid_x(n), -(-m // self.m_tile), 1)
 
 
-
-
 def _qmv(rows: int, simdgroups: int, split_k: bool = False) -> Launch:
     tuning = (("ROWS", rows), ("SIMDGROUPS", simdgroups), ("SPLIT_K", split_k))
     return Launch(32 * simdgroups, rows if split_k else rows * simdgroups, 1, tuning)
@@ -105,6 +103,11 @@ def launches(fmt: BlockFormat, operation: str) -> tuple[tuple[int, Launch], ...]
     if operation not in OPERATIONS:
         raise ValueError(f"operation: expected one of {OPERATIONS}, found {operation!r}")
     return _TABLE.get((fmt.name, operation)) or _TABLE[None, operation]
+
+
+def is_tuned(fmt: BlockFormat) -> bool:
+    """Whether `fmt` has launches of its own: the types that are used most have."""
+    return any(name == fmt.name for name, _ in _TABLE)
 
 
 def launch(fmt: BlockFormat, operation: str, outputs: int) -> Launch:

@@ -40,7 +40,7 @@ def test_linear(type_name, operation, sparse):
     columns = 21 * fmt.block_weights
     weight, blocks = sparse(fmt, columns)
     rows = weight.shape[0]
-    x = cases.activations("zero-mean", (1, columns), "float32")
+    x = cases.activations("zero-mean", (1, columns), "bfloat16")
     tile = kernels.launch(fmt, operation, rows).n_tile
     last = -(-rows // tile)
     with metal.checked(threadgroups=(last - 2, last)):
@@ -49,7 +49,7 @@ def test_linear(type_name, operation, sparse):
     computed = min(rows - (last - 2) * tile, FILLED)
     found = cases.as_float64(out)[0, -computed:]
     bound = formats.linear_bound(
-        cases.as_float64(x), formats.largest_magnitude(fmt, blocks), exact[None], "float32"
+        cases.as_float64(x), formats.largest_magnitude(fmt, blocks), exact[None], "bfloat16"
     )[0]
     assert computed > 1
     assert (np.abs(found - exact[-computed:]) <= bound[-computed:]).all()

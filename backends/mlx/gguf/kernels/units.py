@@ -12,8 +12,9 @@ from typing import NamedTuple
 from backends.mlx.gguf.formats import FORMATS, BlockFormat
 from backends.mlx.gguf.kernels import dispatch, library
 
-# MLX passes an input of fewer than 8 elements in the constant address space, which only
-# a bias and indices can be: a row of x has at least 32 elements, a block 16 bytes.
+# MLX passes an input of fewer elements in the constant address space, which only a bias and
+# indices can be: a row of x has at least 32 elements, a block 16 bytes.
+_CONSTANT_BELOW = 8
 _LARGE = (16,)
 _SMALL_AND_LARGE = (5, *_LARGE)
 
@@ -28,7 +29,11 @@ class Built(NamedTuple):
 
 
 def built() -> list[Built]:
-    """Every kernel that is built: all types, operations, tunings, dtypes, address spaces."""
+    """Every kernel that is built ahead of time, of all types.
+
+    Of a tuned type: all operations, tunings, dtypes, address spaces. Of the others only as many
+    as differ by more than a dtype's name; MLX and the tests compile the rest when they call it.
+    """
     found = []
     for fmt in FORMATS.values():
         for operation in dispatch.LINEAR:
@@ -38,13 +43,39 @@ def built() -> list[Built]:
     return found
 
 
+def is_built(fmt: BlockFormat, dtype: str, bias_dtype: str | None, outputs: int) -> bool:
+    """Whether the linears of `fmt` on `dtype`, for few outputs, are built ahead of time."""
+    small = bias_dtype and outputs < _CONSTANT_BELOW
+    return bias_dtype in bias_dtypes(fmt, dtype) and (dispatch.is_tuned(fmt) or not small)
+
+
+def bias_dtypes(fmt: BlockFormat, dtype: str) -> tuple[str | None, ...]:
+    """The types of bias that linears of `fmt` on `dtype` are built for."""
+    if dispatch.is_tuned(fmt):
+        return tuple(dict.fromkeys((None, dtype, "float32")))
+    return (None, dtype) if dtype == "float32" else (None,)
+
+
+def index_dtypes(fmt: BlockFormat, dtype: str) -> tuple[str, ...]:
+    """The types of indices that gathers of `fmt` to `dtype` are built for."""
+    if dispatch.is_tuned(fmt):
+        return library.INDICES
+    return ("int32",) if dtype == "float16" else ("int64",)
+
+
+def has_few_indices(fmt: BlockFormat, dtype: str) -> bool:
+    """Whether the gathers of `fmt` to `dtype` are built for few indices too."""
+    return dispatch.is_tuned(fmt) or dtype == "float32"
+
+
 def _linear(fmt: BlockFormat, operation: str, outputs: int, rows: int) -> Iterator[Built]:
-    for dtype in library.FLOATS:
+    tuned = dispatch.is_tuned(fmt)
+    # A tile for many outputs is the one for few, repeated.
+    for dtype in library.FLOATS if tuned or not outputs else ("bfloat16",):
         x = ("x", dtype, (rows, fmt.block_weights))
-        for bias_dtype in dict.fromkeys((None, dtype, "float32")):
+        for bias_dtype in (None,) if outputs else bias_dtypes(fmt, dtype):
             kernel = library.linear(fmt, operation, dtype, dtype, outputs, bias_dtype)
-            # A tile for many outputs never sees a small bias.
-            for count in _SMALL_AND_LARGE if bias_dtype and not outputs else _LARGE:
+            for count in _SMALL_AND_LARGE if tuned and bias_dtype else _LARGE:
                 weight = ("weight", "uint8", (count, fmt.block_bytes))
                 bias = (("bias", bias_dtype, (count,)),) if bias_dtype else ()
                 yield Built(fmt, kernel, (x, weight, *bias), dtype)
@@ -53,9 +84,9 @@ def _linear(fmt: BlockFormat, operation: str, outputs: int, rows: int) -> Iterat
 def _gather(fmt: BlockFormat) -> Iterator[Built]:
     weight = ("weight", "uint8", (16, fmt.block_bytes))
     for dtype in library.FLOATS:
-        for index_dtype in library.INDICES:
+        for index_dtype in index_dtypes(fmt, dtype):
             kernel = library.gather(fmt, dtype, index_dtype)
-            for count in _SMALL_AND_LARGE:
+            for count in _SMALL_AND_LARGE if has_few_indices(fmt, dtype) else _LARGE:
                 yield Built(fmt, kernel, (weight, ("indices", index_dtype, (count,))), dtype)
 
 

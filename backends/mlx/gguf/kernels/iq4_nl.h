@@ -1,0 +1,25 @@
+// IQ4_NL: blocks of 32 weights in 18 bytes (layout: ggml's block_iq4_nl).
+//
+//   bytes 0-1   half d   weight = d IQ4_VALUES[n]
+//   bytes 2-17  nibbles: byte 2 + i holds weight i (low) and weight 16 + i (high)
+#pragma once
+#include "iq4_values.h"
+
+namespace gguf {
+
+struct IQ4_NL : Grouped<IQ4_NL> {
+    struct Block {
+        half d;
+        uchar quants[16];
+    };
+    enum : uint { WEIGHTS = 32, BYTES = sizeof(Block), GROUP = 32 };
+
+    static float scale(device const uchar* block, uint) { return half_at(block); }
+    static void quants4(device const uchar* block, uint i, thread int* q) {
+        look_up4(IQ4_VALUES, word_at(block + 2 + i % 4 * 4) >> i / 4 * 4, q);
+    }
+};
+
+}  // namespace gguf
+
+typedef gguf::IQ4_NL Format;
