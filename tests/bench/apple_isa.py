@@ -24,7 +24,7 @@ import mlx.core as mx
 
 from backends.mlx.gguf import formats, kernels
 from backends.mlx.gguf.kernels import dispatch
-from tests.bench import executorch_rival, mlx_rival
+from tests.bench import data, executorch_rival, mlx_rival
 from tests.bench.launch import Case, gguf_unit
 from tools import metal
 
@@ -71,7 +71,7 @@ def subjects(types: list[str]) -> list[Subject]:
             rival = executorch_rival.unit(case)
             if rival is not None:
                 found.append(Subject(name, "executorch", dtype, _EXECUTORCH_STEP[name], rival))
-            bits = mlx_rival.bits(case)
+            bits = data.mlx_bits(case.type_name)
             found.append(Subject(name, "mlx qmv", dtype, _MLX_STEP[bits], None, bits))
     return found
 

@@ -118,7 +118,7 @@ def _case(case: Case, launches: list[Launch], most_rows: int, file: data.DataFil
     matrices = [
         data.gguf_matrix(case.type_name, case.columns),
         data.affine_matrix(
-            case.type_name, case.columns, mlx_rival.bits(case), mlx_rival.GROUP, case.dtype
+            case.type_name, case.columns, data.mlx_bits(case.type_name), mlx_rival.GROUP, case.dtype
         ),
     ]
     kinds = []

@@ -65,6 +65,16 @@ def gguf_matrix(type_name: str, columns: int) -> Matrix:
 
 
 @lru_cache(maxsize=None)
+def mlx_bits(type_name: str) -> int:
+    """The bits of MLX's affine weights nearest to those of a quant of a GGUF type.
+
+    Beside its quants, a block spends about 0.6 bits a weight on scales and offsets.
+    """
+    fmt = formats.get(type_name)
+    quant = 8 * fmt.block_bytes / fmt.block_weights - 0.6
+    return min((2, 3, 4, 5, 6, 8), key=lambda bits: abs(bits - quant))
+
+
 def affine_matrix(type_name: str, columns: int, bits: int, group: int, dtype: str) -> Matrix:
     """The same weights in MLX's affine form, scales and biases in the activations' type."""
     gguf = gguf_matrix(type_name, columns)

@@ -94,17 +94,8 @@ def our_call(fmt, x: mx.array, matrix: data.Matrix, outputs: int, count: int, dt
     )[0]
 
 
-def mlx_bits(fmt) -> int:
-    """The bits of MLX's affine weights nearest to those of a quant of `fmt`.
-
-    Beside its quants, a block spends about 0.6 bits a weight on scales and offsets.
-    """
-    quant = 8 * fmt.block_bytes / fmt.block_weights - 0.6
-    return min((2, 3, 4, 5, 6, 8), key=lambda bits: abs(bits - quant))
-
-
 def mlx_call(fmt, x: mx.array, outputs: int, columns: int, count: int, dtype: str):
-    bits = mlx_bits(fmt)
+    bits = data.mlx_bits(fmt.name)
     parts = data.affine_matrix(fmt.name, columns, bits, GROUP, dtype).parts
     types = (mx.uint32, getattr(mx, dtype), getattr(mx, dtype))
     copies = [

@@ -15,6 +15,7 @@ import tempfile
 import zipfile
 from pathlib import Path
 
+from tests.bench import data
 from tests.bench.launch import Buffer, Case, Launch, Numbers
 from tools import metal
 from tools.metal.cuda import rewrite
@@ -45,11 +46,6 @@ template <typename... A> METAL_FUNC int64_t elem_to_loc(A...) { return 0; }
 """
 # Kernels from here on are for gathers and for quantizing.
 _FIRST_UNUSED = "affine_gather_qmv_fast"
-
-
-def bits(case: Case) -> int:
-    """The affine type a user of MLX would take for a GGUF type: "Q4_K" is 4 bits."""
-    return int(case.type_name[1])
 
 
 def launches(case: Case) -> list[Launch]:
@@ -109,7 +105,7 @@ template <typename T, typename U> struct ConditionalType<false, T, U> {{ using t
 
 def _launch(case, contender, kernel, template, takes_rows, grid, threadgroup) -> Launch:
     dtype = METAL_TYPES[case.dtype]
-    arguments = f"{dtype}, {GROUP}, {bits(case)}, {template}"
+    arguments = f"{dtype}, {GROUP}, {data.mlx_bits(case.type_name)}, {template}"
     symbol = "mlx_" + re.sub(r"\W+", "_", f"{kernel}_{arguments}")
     numbers = ["columns_", "outputs_"] + (["rows_"] if takes_rows else [])
     values = [case.columns, case.outputs] + ([case.rows] if takes_rows else [])
