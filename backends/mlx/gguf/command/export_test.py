@@ -65,7 +65,9 @@ def test_interrupt(source, tmp_path):
     )
     seen = ""
     while "tracing" not in seen:
-        seen += process.stderr.read(1)
+        more = process.stderr.read(1)
+        assert more, f"ended before it began to trace: {seen}"
+        seen += more
     time.sleep(0.5)
     process.send_signal(signal.SIGINT)
     rest = process.stderr.read()
