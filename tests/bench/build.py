@@ -9,7 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from backends.mlx.gguf import kernels
-
 from tests.bench import data, executorch_rival, mlx_rival
 from tests.bench.launch import Buffer, Case, Launch, ours, trials
 from tools.metal.cuda import INCLUDE_DIRS

@@ -19,7 +19,7 @@ def _sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(name="complaint")
 def _complaint(tmp_path: Path):
-    """Runs a module of `model` as a program; returns its one line of complaint.
+    """Runs a module of `command` as a program; returns its one line of complaint.
 
     Checks that the exit status is 2, stdout empty and nothing left behind.
     """

@@ -6,10 +6,10 @@ import os
 import struct
 from pathlib import Path
 
-import gguf
 import numpy as np
 import pytest
 
+import gguf
 from backends.mlx.gguf.checkpoint.gguf_file import GGUFError, GGUFFile
 from backends.mlx.gguf.checkpoint.sample_file import TENSORS, write_sample
 

@@ -6,11 +6,11 @@ import re
 import shutil
 from pathlib import Path
 
-import gguf
 import numpy as np
 import pytest
 import torch
 
+import gguf
 from backends.mlx.gguf.checkpoint.gguf_file import GGUFError, GGUFFile
 from backends.mlx.gguf.checkpoint.sample_file import TENSORS, write_sample, write_split
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-import gguf
 import libgguf
 import numpy as np
 
+import gguf
 from backends.mlx.gguf.checkpoint.gguf_tensor import DENSE_TYPES
 
 # name -> (ggml type, shape in torch's order)

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import logging
 import os
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
 
@@ -22,3 +26,15 @@ class Parser(argparse.ArgumentParser):
 def user_path(text: str) -> Path:
     """A path as the user's shell meant it: `bazel run` starts programs in a folder of its own."""
     return Path(os.environ.get("BUILD_WORKING_DIRECTORY", "")) / text
+
+
+@contextlib.contextmanager
+def quiet_libraries(level: int) -> Iterator[None]:
+    """Hides the warnings of torch and ExecuTorch about themselves, and their log up to `level`."""
+    logging.disable(level)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(logging.NOTSET)

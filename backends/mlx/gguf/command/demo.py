@@ -10,8 +10,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from backends.mlx.gguf.command import export, generate
 from backends.mlx.gguf.checkpoint.checkpoint import cache_directory, smollm2
+from backends.mlx.gguf.command import export, generate
 
 QUESTION = "Why is the sky blue?"
 

@@ -16,17 +16,15 @@ import resource
 import signal
 import sys
 import time
-import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from backends.mlx.gguf.checkpoint.checkpoint import CheckpointError, smollm2
-from backends.mlx.gguf.command.command_line import InputError, Parser, user_path
 from backends.mlx.gguf.checkpoint.gguf_file import GGUFFile
+from backends.mlx.gguf.command.command_line import InputError, Parser, quiet_libraries, user_path
+from backends.mlx.gguf.model.card import DEFAULT_MAX_SEQ_LEN, DEFAULT_PREFILL_CHUNK
 
 DTYPES = {"bf16": "bfloat16", "f16": "float16", "f32": "float32"}
-DEFAULT_MAX_SEQ_LEN = 2048
-DEFAULT_PREFILL_CHUNK = 128
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -34,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     started = time.monotonic()
     try:
         options = _parse(arguments)
-        with _Stages() as stages, _quiet_libraries(options.verbose):
+        with _Stages() as stages, _quiet(options.verbose):
             source = options.file or smollm2()
             output = options.output or user_path(f"{source.stem}.pte")
             if not output.parent.is_dir():
@@ -140,25 +138,15 @@ class _Stages:
         raise KeyboardInterrupt
 
 
+def _quiet(verbose: bool) -> contextlib.AbstractContextManager:
+    """Hides what libraries say about themselves; not warnings, such as of a weight not repacked."""
+    return contextlib.nullcontext() if verbose else quiet_libraries(logging.INFO)
+
+
 def _peak_bytes() -> int:
     """The greatest resident memory of this process; Linux counts it in KiB, macOS in bytes."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
-
-
-@contextlib.contextmanager
-def _quiet_libraries(verbose: bool) -> Iterator[None]:
-    """Keeps the warnings of torch and ExecuTorch about themselves from the user."""
-    if verbose:
-        yield
-        return
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        logging.disable(logging.INFO)
-        try:
-            yield
-        finally:
-            logging.disable(logging.NOTSET)
 
 
 if __name__ == "__main__":

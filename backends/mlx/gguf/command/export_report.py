@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 
-from backends.mlx.gguf.formats import FORMATS
-from backends.mlx.gguf.command import kernel_name
 from backends.mlx.gguf.checkpoint.gguf_file import GGUFFile
-from backends.mlx.gguf.model.program import Exported
 from backends.mlx.gguf.command.tables import render
+from backends.mlx.gguf.formats import FORMATS
+from backends.mlx.gguf.kernels import kernel_name
+from backends.mlx.gguf.model.program import Exported
 from backends.mlx.runner import Program
 
 _CUSTOM_KERNELS = """\
 This program runs custom Metal kernels. ExecuTorch's macOS wheels allow that; a runtime of your
-own must be built with ET_MLX_ALLOW_CUSTOM_KERNEL_EXECUTION (docs/deployment.md says what it means)."""
+own must be built with ET_MLX_ALLOW_CUSTOM_KERNEL_EXECUTION (docs/deployment.md says what it
+means)."""
 
 
 def text(file: GGUFFile, exported: Exported, seconds: float, peak_bytes: int) -> str:

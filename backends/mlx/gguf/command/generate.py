@@ -19,12 +19,12 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from backends.mlx.gguf.tokenizer.chat import ChatTemplateError
 from backends.mlx.gguf.command.command_line import InputError, Parser, user_path
 from backends.mlx.gguf.generation.generation import Generation, Stop
 from backends.mlx.gguf.generation.model_file import ModelFile, ModelFileError
 from backends.mlx.gguf.generation.sampling import LogitsError, Sampler, Sampling
 from backends.mlx.gguf.generation.session import Session, SessionError
+from backends.mlx.gguf.tokenizer.chat import ChatTemplateError
 from backends.mlx.gguf.tokenizer.tokenizer import TextStream, Tokenizer, TokenizerError
 from backends.mlx.runner import ProgramError
 

@@ -48,8 +48,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from backends.mlx.gguf.command.command_line import InputError, Parser, user_path
 from backends.mlx.gguf.checkpoint.gguf_file import GGUFError
+from backends.mlx.gguf.command.command_line import InputError, Parser, user_path
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -81,8 +81,8 @@ def _output(options: argparse.Namespace) -> str:
 
 # The imports are here so that neither format waits for what only the other needs.
 def _gguf(path: Path, with_tensors: bool):
-    from backends.mlx.gguf.command import inspect_gguf
     from backends.mlx.gguf.checkpoint.gguf_file import GGUFFile
+    from backends.mlx.gguf.command import inspect_gguf
 
     return inspect_gguf, inspect_gguf.describe(GGUFFile(path), with_tensors)
 

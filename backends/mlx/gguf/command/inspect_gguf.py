@@ -6,9 +6,9 @@ from collections import defaultdict
 from typing import Any
 
 from backends.mlx.gguf import formats
-from backends.mlx.gguf.formats.affine import MLX_GROUPS
-from backends.mlx.gguf.command import tables
 from backends.mlx.gguf.checkpoint.gguf_file import GGUFFile, GGUFTensorInfo
+from backends.mlx.gguf.command import tables
+from backends.mlx.gguf.formats.affine import MLX_GROUPS
 
 
 def describe(file: GGUFFile, with_tensors: bool = False) -> dict[str, Any]:

@@ -8,14 +8,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-import gguf
 import numpy as np
 import pytest
 
-from backends.mlx.gguf.formats import FORMATS
-from backends.mlx.gguf.command import inspect_file, inspect_gguf
+import gguf
 from backends.mlx.gguf.checkpoint.gguf_file import GGUFFile
 from backends.mlx.gguf.checkpoint.sample_file import TENSORS, write_sample, write_split
+from backends.mlx.gguf.command import inspect_file, inspect_gguf
+from backends.mlx.gguf.formats import FORMATS
 
 
 @pytest.fixture(name="run")

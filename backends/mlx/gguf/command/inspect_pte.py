@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from math import prod
 from typing import Any
 
-from backends.mlx.gguf.command import kernel_name, pte_tensors, tables
+from backends.mlx.gguf.command import pte_tensors, tables
+from backends.mlx.gguf.kernels import kernel_name
 from backends.mlx.gguf.model.card import CARD
 from backends.mlx.runner import Program, ProgramError
 from backends.mlx.runner.dtypes import ScalarType, scalar_type

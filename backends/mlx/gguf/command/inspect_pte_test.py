@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import nn
 
-from backends.mlx.gguf.kernels import units
+from backends.mlx.gguf.command import inspect_file, inspect_pte
+from backends.mlx.gguf.kernels import kernel_name, units
 from backends.mlx.gguf.lowering import export_module, testing
-from backends.mlx.gguf.command import inspect_file, inspect_pte, kernel_name
 from backends.mlx.gguf.model.card import CARD
 from backends.mlx.runner import Program, ProgramError
 from backends.mlx.runner.testing import GraphFile, IntOrVid, Vid, mlx_schema

@@ -15,10 +15,10 @@ import numpy as np
 import torch
 
 from backends.mlx.gguf import formats
-from backends.mlx.gguf.formats import BlockFormat
-from backends.mlx.gguf.lowering import GGUFTensor, Mode, export_module
 from backends.mlx.gguf.command import accuracy
 from backends.mlx.gguf.command.report import Measurement
+from backends.mlx.gguf.formats import BlockFormat
+from backends.mlx.gguf.lowering import GGUFTensor, Mode, export_module
 from backends.mlx.runner import Program, Runner
 
 # Weights looked up and compared at a time: bounds the memory that a vocabulary takes.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from backends.mlx.gguf.command import kernel_name
+from backends.mlx.gguf.kernels import kernel_name
 from backends.mlx.runner import Program
 from backends.mlx.runner.graph import Graph, Tid, uses
 

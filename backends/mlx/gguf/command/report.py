@@ -6,8 +6,8 @@ import dataclasses
 from collections import defaultdict
 from collections.abc import Iterable
 
-from backends.mlx.gguf.command import tables
 from backends.mlx.gguf.checkpoint.gguf_file import GGUFTensorInfo
+from backends.mlx.gguf.command import tables
 
 
 @dataclasses.dataclass(frozen=True)

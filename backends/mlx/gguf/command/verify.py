@@ -10,25 +10,23 @@ on stderr.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import fnmatch
 import logging
 import signal
 import sys
 import tempfile
 import time
-import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from tqdm import tqdm
 
 from backends.mlx.gguf import formats
+from backends.mlx.gguf.checkpoint.checkpoint import CheckpointError, gemma3
+from backends.mlx.gguf.checkpoint.gguf_file import GGUFError, GGUFFile, GGUFTensorInfo
 from backends.mlx.gguf.command import report
 from backends.mlx.gguf.command.accuracy import LARGEST
-from backends.mlx.gguf.checkpoint.checkpoint import CheckpointError, gemma3
-from backends.mlx.gguf.command.command_line import InputError, Parser, user_path
-from backends.mlx.gguf.checkpoint.gguf_file import GGUFError, GGUFFile, GGUFTensorInfo
+from backends.mlx.gguf.command.command_line import InputError, Parser, quiet_libraries, user_path
 
 _MAX_ROWS = 4096
 
@@ -102,24 +100,12 @@ def _select(file: GGUFFile, options: argparse.Namespace
     return supported, [info for info in matching if info.ggml_type not in formats.FORMATS]
 
 
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keeps what torch and ExecuTorch log at import and at every export out of the report."""
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(logging.NOTSET)
-
-
-@_quiet()
+@quiet_libraries(logging.WARNING)
 def _verify(infos: list[GGUFTensorInfo], options: argparse.Namespace
             ) -> list[report.TensorReport]:
     # Imported here, as torch and ExecuTorch take seconds that bad input need not wait for.
-    from backends.mlx.gguf.lowering import Mode
     from backends.mlx.gguf.command.probe import Probe, measure
+    from backends.mlx.gguf.lowering import Mode
 
     reports = []
     with (tempfile.TemporaryDirectory(prefix="mlx_gguf_verify.") as folder,

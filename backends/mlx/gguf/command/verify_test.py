@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from backends.mlx.gguf.command import probe, verify
 from backends.mlx.gguf.checkpoint.gguf_file import GGUFFile
 from backends.mlx.gguf.checkpoint.sample_file import write_sample
+from backends.mlx.gguf.command import probe, verify
 
 Q4_K, Q6_K = "blk.0.attn_q.weight", "blk.0.ffn_down.weight"
 

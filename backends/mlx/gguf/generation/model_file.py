@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from backends.mlx.gguf.generation.session import Session
 from backends.mlx.gguf.model.card import (
     CARD,
     TOKENIZER,
@@ -17,7 +18,6 @@ from backends.mlx.gguf.model.card import (
     ModelFileError,
     damaged,
 )
-from backends.mlx.gguf.generation.session import Session
 from backends.mlx.gguf.tokenizer.tokenizer import Tokenizer, TokenizerError
 from backends.mlx.runner import Program, Runner
 

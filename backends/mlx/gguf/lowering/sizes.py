@@ -6,7 +6,6 @@ measure it, and divide it by each kernel's tile, in every one of them.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Hashable, Sequence
 
 import torch

@@ -9,6 +9,10 @@ from pathlib import Path
 # Of this project; programs name the one that made them.
 VERSION = "0.1.0"
 
+# What `export` takes where it is told nothing.
+DEFAULT_MAX_SEQ_LEN = 2048
+DEFAULT_PREFILL_CHUNK = 128
+
 TOKENIZER = "mlx_gguf/tokenizer.json"
 TOKENIZER_CONFIG = "mlx_gguf/tokenizer_config.json"
 CARD = "mlx_gguf/model.json"

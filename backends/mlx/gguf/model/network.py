@@ -7,18 +7,15 @@ building a network reads and copies next to nothing.
 
 from __future__ import annotations
 
-import warnings
-
-import gguf
-import numpy as np
 import torch
 from torch import nn
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
+import gguf
+from backends.mlx.gguf.checkpoint.gguf_file import GGUFError, GGUFFile, GGUFTensorInfo
 from backends.mlx.gguf.formats import FORMATS
 from backends.mlx.gguf.lowering import GGUFTensor
 from backends.mlx.gguf.model import architecture as architectures
-from backends.mlx.gguf.checkpoint.gguf_file import GGUFError, GGUFFile, GGUFTensorInfo
 from backends.mlx.gguf.model.rms_norm import RMSNorm, keep_exact, replace_norms
 
 _FACTORS = "rope_freqs.weight"
@@ -98,20 +95,15 @@ def _check_all_used(file: GGUFFile, names: dict[str, str]) -> None:
                         f"{len(unused)} that have no place in it")
 
 
-def dense_quantized(file: GGUFFile) -> list[GGUFTensorInfo]:
-    """The quantized tensors of types without a kernel, which could only be decoded."""
-    return [
-        info for info in file.tensors.values()
-        if info.ggml_type not in FORMATS and info.ggml_type not in _FLOATS
-    ]
-
-
 def _check_types(file: GGUFFile) -> None:
-    dense = dense_quantized(file)
+    """Raises GGUFError for quantized tensors of types without a kernel."""
+    dense = [
+        f"{info.name} ({info.ggml_type})" for info in file.tensors.values()
+        if info.ggml_type not in FORMATS and not info.is_dense
+    ]
     if dense:
-        names = ", ".join(f"{info.name} ({info.ggml_type})" for info in dense)
         raise GGUFError(file.path, f"{len(dense)} tensors", f"types of {', '.join(FORMATS)}",
-                        f"types without a kernel, which would become dense: {names}")
+                        f"types without a kernel, which would become dense: {', '.join(dense)}")
 
 
 def _load(file: GGUFFile, info: GGUFTensorInfo, shape: tuple[int, ...],
@@ -119,22 +111,12 @@ def _load(file: GGUFFile, info: GGUFTensorInfo, shape: tuple[int, ...],
     if info.shape != shape:
         raise GGUFError(file.path, f"tensor {info.name}", f"shape {list(shape)}",
                         f"{list(info.shape)}")
-    if info.ggml_type in _FLOATS:
-        return _view(info.blocks()).view(_FLOATS[info.ggml_type]).reshape(shape).to(dtype)
+    if info.is_dense:
+        return info.to_torch().to(dtype)
     if info.ggml_type in FORMATS:
-        return GGUFTensor.from_blocks(_view(info.blocks()), info.ggml_type, dtype)
+        return GGUFTensor.from_blocks(info.to_torch(), info.ggml_type, dtype)
     ggml_type = gguf.GGMLQuantizationType[info.ggml_type]
     return torch.from_numpy(gguf.dequantize(info.blocks(), ggml_type)).reshape(shape).to(dtype)
-
-
-_FLOATS = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
-
-
-def _view(data: np.ndarray) -> torch.Tensor:
-    with warnings.catch_warnings():
-        # The map is read-only, and torch has no such tensors; nothing here writes to a weight.
-        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
-        return torch.from_numpy(data)
 
 
 def _deinterleave(tensor: torch.Tensor, name: str, config) -> torch.Tensor:

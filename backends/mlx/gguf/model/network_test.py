@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import gguf
 import numpy as np
 import pytest
 import torch
 
+import gguf
 from backends.mlx.gguf.checkpoint.gguf_file import GGUFError, GGUFFile
 from backends.mlx.gguf.lowering import GGUFTensor
 from backends.mlx.gguf.model import network, tiny_model

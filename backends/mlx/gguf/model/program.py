@@ -9,16 +9,18 @@ from pathlib import Path
 
 import torch
 
+from backends.mlx.gguf.checkpoint.gguf_file import GGUFError, GGUFFile
 from backends.mlx.gguf.lowering import export_module, mode
 from backends.mlx.gguf.model import architecture, decoder, network
 from backends.mlx.gguf.model.card import (
     CARD,
+    DEFAULT_MAX_SEQ_LEN,
+    DEFAULT_PREFILL_CHUNK,
     TOKENIZER,
     TOKENIZER_CONFIG,
     VERSION,
     ModelCard,
 )
-from backends.mlx.gguf.checkpoint.gguf_file import GGUFError, GGUFFile
 from backends.mlx.gguf.tokenizer.tokenizer import Tokenizer
 
 
@@ -36,7 +38,7 @@ def export(
     *,
     dtype: str = "bfloat16",
     max_seq_len: int | None = None,
-    prefill_chunk: int = 128,
+    prefill_chunk: int = DEFAULT_PREFILL_CHUNK,
     lowering: mode.Mode | str | None = None,
     all_logits: bool = False,
     allow_dense: bool = False,
@@ -46,7 +48,8 @@ def export(
 
     Args:
         dtype: of the activations: bfloat16, float16 or float32.
-        max_seq_len: the length of the KV cache; None: the model's own, at most 2048.
+        max_seq_len: the length of the KV cache; None: the model's own, at most
+            DEFAULT_MAX_SEQ_LEN.
         prefill_chunk: the most tokens in one call.
         lowering: see `lowering.use_mode`.
         all_logits, allow_dense: see `Decoder` and `network.build`.
@@ -93,7 +96,7 @@ def export(
 def _card(file, config, dtype, max_seq_len, prefill_chunk, lowering) -> ModelCard:
     limit = config.max_position_embeddings
     if max_seq_len is None:
-        max_seq_len = min(limit, 2048)
+        max_seq_len = min(limit, DEFAULT_MAX_SEQ_LEN)
     elif max_seq_len > limit:
         raise GGUFError(file.path, "the length of the cache",
                         f"at most the model's context, {limit}", str(max_seq_len))

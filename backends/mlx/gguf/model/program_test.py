@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from backends.mlx.gguf.model import program, tiny_model
 from backends.mlx.gguf.checkpoint.gguf_file import GGUFFile
+from backends.mlx.gguf.model import program, tiny_model
 from backends.mlx.runner import Runner
 
 LENGTH, CHUNK = 21, 8

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import gguf
 import numpy as np
 import torch
 from transformers import (
@@ -24,6 +23,7 @@ from transformers import (
     Qwen3Config,
 )
 
+import gguf
 from backends.mlx.gguf import formats
 from backends.mlx.gguf.formats import sample
 from backends.mlx.gguf.tokenizer.sample_vocabulary import add_metadata, byte_level

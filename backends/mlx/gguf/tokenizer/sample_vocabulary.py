@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import gguf
 import numpy as np
 from tokenizers import pre_tokenizers
 
+import gguf
 from backends.mlx.gguf.tokenizer.gguf_vocabulary import TokenType
 
 BOS, EOS, TURN_END, MARK = "<|begin|>", "<|end_of_text|>", "<|im_end|>", "<mark>"

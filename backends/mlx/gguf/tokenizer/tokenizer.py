@@ -15,8 +15,8 @@ from typing import Any
 
 import tokenizers
 
-from backends.mlx.gguf.tokenizer import chat, gguf_tokenizer
 from backends.mlx.gguf.checkpoint.gguf_file import GGUFFile
+from backends.mlx.gguf.tokenizer import chat, gguf_tokenizer
 
 # Tokens that end a model's turn, by their texts: files name only one or two of them by id.
 # The list is llama.cpp's (`llama-vocab.cpp`); only control tokens count.

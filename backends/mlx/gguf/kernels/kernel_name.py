@@ -1,4 +1,4 @@
-"""What the name of a kernel says: the inverse of how `kernels/library.py` makes it."""
+"""What the name of a kernel says: the inverse of how `library.py` makes it."""
 
 from __future__ import annotations
 
