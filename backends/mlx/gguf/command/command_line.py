@@ -31,10 +31,11 @@ def user_path(text: str) -> Path:
 @contextlib.contextmanager
 def quiet_libraries(level: int) -> Iterator[None]:
     """Hides the warnings of torch and ExecuTorch about themselves, and their log up to `level`."""
-    logging.disable(level)
+    before = logging.root.manager.disable
+    logging.disable(max(level, before))
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        logging.disable(logging.NOTSET)
+        logging.disable(before)

@@ -32,15 +32,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     started = time.monotonic()
     try:
         options = _parse(arguments)
-        with _Stages() as stages, _quiet(options.verbose):
+        with _Stages() as stages, _quiet(options.verbose, logging.INFO):
             source = options.file or smollm2()
             output = options.output or user_path(f"{source.stem}.pte")
             if not output.parent.is_dir():
                 raise InputError(f"{output}: expected a folder to write it into, found none")
             # Imported late: torch and its companions take seconds, bad arguments should not.
             stages.begin("loading libraries")
-            from backends.mlx.gguf.command import export_report
-            from backends.mlx.gguf.model import program
+            with _quiet(options.verbose, logging.WARNING):
+                from backends.mlx.gguf.command import export_report
+                from backends.mlx.gguf.model import program
 
             stages.begin("reading the file")
             file = GGUFFile(source)
@@ -138,9 +139,12 @@ class _Stages:
         raise KeyboardInterrupt
 
 
-def _quiet(verbose: bool) -> contextlib.AbstractContextManager:
-    """Hides what libraries say about themselves; not warnings, such as of a weight not repacked."""
-    return contextlib.nullcontext() if verbose else quiet_libraries(logging.INFO)
+def _quiet(verbose: bool, level: int) -> contextlib.AbstractContextManager:
+    """Hides what libraries say about themselves up to `level`, unless the user wants to see it.
+
+    At import that is warnings too; later a warning may be of a weight that was not repacked.
+    """
+    return contextlib.nullcontext() if verbose else quiet_libraries(level)
 
 
 def _peak_bytes() -> int:

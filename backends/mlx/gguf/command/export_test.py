@@ -25,7 +25,8 @@ def source(tmp_path_factory):
 
 def test_export_inspect_generate(source, tmp_path, capsys):
     output = tmp_path / "tiny.pte"
-    arguments = [str(source), "-o", str(output), "--dtype", "f32", "--max-seq-len", "64"]
+    arguments = [str(source), "-o", str(output), "--dtype", "f32", "--max-seq-len", "64",
+                 "--lowering", "fused"]
     assert export.main(arguments) == 0
     out, err = capsys.readouterr()
     assert "1 delegate" in out and "Q4_K" in out and "ET_MLX_ALLOW_CUSTOM_KERNEL" in out
@@ -36,6 +37,14 @@ def test_export_inspect_generate(source, tmp_path, capsys):
     assert "llama" in capsys.readouterr().out
     assert generate.main([str(output), "--prompt", "hello", "--max-tokens", "3"]) == 0
     assert "decode" in capsys.readouterr().err
+
+
+def test_repack(source, tmp_path, capsys):
+    """The summary lists only the kernels that are left: of types without an affine form."""
+    output = tmp_path / "tiny.pte"
+    assert export.main([str(source), "-o", str(output), "--lowering", "repack"]) == 0
+    out = capsys.readouterr().out
+    assert "repack" in out and "1 delegate" in out and "Q4_K" not in out and "Q6_K" in out
 
 
 @pytest.mark.parametrize(
