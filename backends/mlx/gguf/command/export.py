@@ -17,6 +17,7 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from backends.mlx.gguf.checkpoint.checkpoint import CheckpointError, smollm2
@@ -35,8 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with _Stages() as stages, _quiet(options.verbose, logging.INFO):
             source = options.file or smollm2()
             output = options.output or user_path(f"{source.stem}.pte")
-            if not output.parent.is_dir():
-                raise InputError(f"{output}: expected a folder to write it into, found none")
+            _check_output(output)
             # Imported late: torch and its companions take seconds, bad arguments should not.
             stages.begin("loading libraries")
             with _quiet(options.verbose, logging.WARNING):
@@ -45,6 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
             stages.begin("reading the file")
             file = GGUFFile(source)
+            _check_not_source(output, file)
             result = program.export(
                 file,
                 output,
@@ -96,6 +97,20 @@ def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) == 0:
         raise argparse.ArgumentTypeError(f"expected a positive number, found {text!r}")
     return int(text)
+
+
+def _check_output(output: Path) -> None:
+    """Raises InputError for what could not be written in the end, before the work begins."""
+    if not output.parent.is_dir():
+        raise InputError(f"{output}: expected a folder to write it into, found none")
+    if output.is_dir():
+        raise InputError(f"{output}: expected a file to write, found a folder")
+
+
+def _check_not_source(output: Path, file: GGUFFile) -> None:
+    """Raises InputError where the program would replace the checkpoint it is made of."""
+    if output.exists() and any(output.samefile(path) for path in file.paths):
+        raise InputError(f"{output}: expected another file than the checkpoint, found the same")
 
 
 class _Stages:

@@ -10,16 +10,17 @@ import sys
 import time
 
 import pytest
+from executorch.exir import ExecutorchProgramManager
 
 from backends.mlx.gguf.command import export, generate, inspect_file
-from backends.mlx.gguf.model import tiny_model
+from backends.mlx.gguf.model import tiny_file, tiny_model
 from backends.mlx.runner import Program
 
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory):
     path = tmp_path_factory.mktemp("tiny") / "tiny.gguf"
-    tiny_model.write(tiny_model.MODELS["llama"](), path)
+    tiny_file.write(tiny_model.MODELS["llama"](), path)
     return path
 
 
@@ -54,6 +55,7 @@ def test_repack(source, tmp_path, capsys):
         (["--max-seq-len", "0"], "expected a positive number, found '0'"),
         (["--dtype", "f8"], "invalid choice"),
         (["-o", "missing/tiny.pte"], "missing/tiny.pte: expected a folder to write it into"),
+        (["-o", "."], "expected a file to write, found a folder"),
     ],
 )
 def test_bad_requests(arguments, message, source, tmp_path, capsys, monkeypatch):
@@ -62,6 +64,34 @@ def test_bad_requests(arguments, message, source, tmp_path, capsys, monkeypatch)
     last = capsys.readouterr().err.splitlines()[-1]
     assert last.startswith("export: ") and message in last
     assert list(tmp_path.iterdir()) == []
+
+
+def test_output_onto_its_source(source, capsys):
+    before = source.read_bytes()
+    assert export.main([str(source), "-o", str(source)]) == 2
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last == f"export: {source}: expected another file than the checkpoint, found the same"
+    assert source.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "whole, damaged, message",
+    [
+        (b"tokenizer.ggml.tokens", b"tokenizer.ggml.tokenz",
+         "metadata 'tokenizer.ggml.tokens': expected an array of strings, found no such key"),
+        (b"he ll", b"he lx", "expected tokens of the vocabulary, found 'lx' in"),
+        (b"llama", b"mamba", "general.architecture: expected one of llama, "),
+        (b"output_norm.weight", b"output_norm.weighs",
+         "tensor output_norm.weight: expected a tensor for model.norm.weight, found no such"),
+    ],
+)
+def test_damaged_files(whole, damaged, message, source, tmp_path, capsys):
+    bad = tmp_path / "bad.gguf"
+    bad.write_bytes(source.read_bytes().replace(whole, damaged, 1))
+    assert export.main([str(bad), "-o", str(tmp_path / "tiny.pte")]) == 2
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith(f"export: {bad}: ") and message in last
+    assert list(tmp_path.iterdir()) == [bad]
 
 
 def test_interrupt(source, tmp_path):
@@ -83,6 +113,21 @@ def test_interrupt(source, tmp_path):
     assert process.wait(timeout=60) == 130
     assert rest.splitlines()[-1] == "export: interrupted, nothing was written"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_interrupt_while_writing(source, tmp_path, capsys, monkeypatch):
+    """The file that was there before stays as it was, and nothing lies beside it."""
+
+    def half(program, file):
+        file.write(b"half")
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(ExecutorchProgramManager, "write_to_file", half)
+    output = tmp_path / "tiny.pte"
+    output.write_bytes(b"before")
+    assert export.main([str(source), "-o", str(output)]) == 130
+    assert capsys.readouterr().err.splitlines()[-1] == "export: interrupted, nothing was written"
+    assert output.read_bytes() == b"before" and list(tmp_path.iterdir()) == [output]
 
 
 def test_no_room(source, tmp_path, capsys):

@@ -9,11 +9,12 @@ metadata are {"length", "first"}: the first 8 elements. Keys of a GGUF file:
     version     of the format
     files       [{path, bytes}]: one, or those of a split model
     metadata    {key: value}
-    types       [{type, tensors, weights, bytes, bits_per_weight, fused, repack, affine}]
-                fused, repack: what each mode does with the type: "kernel" (a Metal kernel reads
-                the blocks), "affine" (MLX's quantization), "affine_or_kernel" (affine where
-                neighbouring groups have the same factors, else kernel), "dense" (stays as it is)
-                or null (not supported). affine: {bits, group, signed} or null
+    types       [{type, tensors, experts, weights, bytes, bits_per_weight, fused, repack, form}]
+                experts: how many of the tensors have three dimensions. fused, repack: what each
+                mode does with the type: "kernel" (a Metal kernel reads the blocks), "mlx" (one of
+                MLX's quantizations), "mlx_or_kernel" (that where neighbouring groups have the same
+                factors, else kernel), "dense" (stays as it is) or null (not supported).
+                form: MLX's quantization, {mode, bits, group: the least}, or null
     tensors     with --tensors: [{name, shape, type, bytes, offset, file}], rows first
 
 Keys of a program:
@@ -33,8 +34,9 @@ Keys of a program:
                 run time is null
     constants   {count, bytes, names, groups: [{holds, type, count, bytes}], largest: the 8
                 largest}, each counted once, under however many names.
-                holds: "gguf" (blocks that kernels read; type is their GGUF type), "affine" (MLX's
-                packed quants, scales and biases) or "dense"; type is then the dtype
+                holds: "gguf" (blocks that kernels read; type is their GGUF type), the mode of
+                MLX's quantization whose quants, scales or biases it has ("affine", "mxfp4",
+                "nvfp4", ...) or "dense"; type is then the dtype
     named_data  [{name, bytes}], constants left out
     tensors     with --tensors: every constant, [{name, holds, type, dtype, shape, bytes, offset}]
 """

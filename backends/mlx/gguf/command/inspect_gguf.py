@@ -8,7 +8,6 @@ from typing import Any
 from backends.mlx.gguf import formats
 from backends.mlx.gguf.checkpoint.gguf_file import GGUFFile, GGUFTensorInfo
 from backends.mlx.gguf.command import tables
-from backends.mlx.gguf.formats.affine import MLX_GROUPS
 
 
 def describe(file: GGUFFile, with_tensors: bool = False) -> dict[str, Any]:
@@ -39,12 +38,12 @@ def text(description: dict[str, Any]) -> str:
              + (f" in {len(files)} files" if len(files) > 1 else "")]
     parts.append(tables.render(("metadata", "value"), description["metadata"].items(), (0, 1)))
     types = description["types"]
-    rows = [[*(row[key] for key in ("type", "tensors", "weights", "bytes")),
+    counts = ("tensors", "experts", "weights", "bytes")
+    rows = [[row["type"], *(row[key] for key in counts),
              f"{row['bits_per_weight']:.4g}", _FUSED[row["fused"]], _repack(row)] for row in types]
-    rows.append(["all", *(sum(row[key] for row in types) for key in
-                          ("tensors", "weights", "bytes")), "", "", ""])
-    parts.append(tables.render(("type", "tensors", "weights", "bytes", "bits a weight",
-                                "fused mode", "repack mode"), rows, (0, 5, 6)))
+    rows.append(["all", *(sum(row[key] for row in types) for key in counts), "", "", ""])
+    parts.append(tables.render(("type", "tensors", "of experts", "weights", "bytes",
+                                "bits a weight", "fused mode", "repack mode"), rows, (0, 6, 7)))
     if "tensors" in description:
         parts.append(tables.render(
             ("tensor", "type", "shape", "bytes", "offset"),
@@ -55,31 +54,35 @@ def text(description: dict[str, Any]) -> str:
 
 def _type(infos: list[GGUFTensorInfo]) -> dict[str, Any]:
     weights, size = sum(info.weights for info in infos), sum(info.nbytes for info in infos)
-    fused, repack, affine = _paths(infos[0])
-    return {"type": infos[0].ggml_type, "tensors": len(infos), "weights": weights, "bytes": size,
-            "bits_per_weight": 8 * size / weights, "fused": fused, "repack": repack,
-            "affine": affine}
+    fused, repack, form = _paths(infos[0])
+    return {"type": infos[0].ggml_type, "tensors": len(infos), "experts": _experts(infos),
+            "weights": weights, "bytes": size, "bits_per_weight": 8 * size / weights,
+            "fused": fused, "repack": repack, "form": form}
+
+
+def _experts(infos: list[GGUFTensorInfo]) -> int:
+    """How many of the tensors hold the matrices of experts."""
+    return sum(len(info.shape) == 3 for info in infos)
 
 
 def _paths(info: GGUFTensorInfo) -> tuple[str | None, str | None, dict[str, Any] | None]:
-    """What fused and repack mode do with the type, and its affine form."""
+    """What fused and repack mode do with the type, and what MLX then holds."""
     if info.is_dense:
         return "dense", "dense", None
     fmt = formats.FORMATS.get(info.ggml_type)
     if fmt is None:
         return None, None, None
-    affine = {"bits": fmt.affine.bits, "group": fmt.affine.group, "signed": fmt.affine.signed}
-    fits = fmt.affine.group >= min(MLX_GROUPS)
-    return "kernel", "affine" if fits else "affine_or_kernel", affine
+    form = formats.form(fmt)
+    return ("kernel", "mlx" if form.certain else "mlx_or_kernel",
+            {"mode": form.mode, "bits": form.bits, "group": form.group})
 
 
 _FUSED = {"kernel": "kernel on the blocks", "dense": "as it is", None: "not supported"}
 
 
 def _repack(row: dict[str, Any]) -> str:
-    if row["affine"] is None:
+    form = row["form"]
+    if form is None:
         return _FUSED[row["repack"]]
-    form = f"affine, {row['affine']['bits']} bits, groups of {row['affine']['group']}"
-    if row["repack"] == "affine":
-        return form
-    return f"{form} if they merge to {min(MLX_GROUPS)}, else stays fused"
+    text = f"{form['mode']}, {form['bits']} bits, groups of {form['group']}"
+    return text if row["repack"] == "mlx" else f"{text} if groups agree, else kernel"

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 import gguf
+from backends.mlx.gguf import formats
 from backends.mlx.gguf.checkpoint.gguf_file import GGUFFile
 from backends.mlx.gguf.checkpoint.sample_file import TENSORS, write_sample, write_split
 from backends.mlx.gguf.command import inspect_file, inspect_gguf
-from backends.mlx.gguf.formats import FORMATS
 
 
 @pytest.fixture(name="run")
@@ -47,11 +47,11 @@ def test_object(run, tmp_path: Path) -> None:
     types = {row["type"]: row for row in found["types"]}
     assert list(types) == ["Q4_K", "Q6_K", "F64", "F32"]
     assert types["Q4_K"] == {
-        "type": "Q4_K", "tensors": 1, "weights": 12 * 512, "bytes": 24 * 144,
-        "bits_per_weight": 4.5, "fused": "kernel", "repack": "affine",
-        "affine": {"bits": 4, "group": 32, "signed": False}}
-    assert types["Q6_K"]["repack"] == "affine_or_kernel"
-    assert types["F64"]["fused"] is types["F64"]["repack"] is types["F64"]["affine"] is None
+        "type": "Q4_K", "tensors": 1, "experts": 0, "weights": 12 * 512, "bytes": 24 * 144,
+        "bits_per_weight": 4.5, "fused": "kernel", "repack": "mlx",
+        "form": {"mode": "affine", "bits": 4, "group": 32}}
+    assert types["Q6_K"]["repack"] == "mlx_or_kernel"
+    assert types["F64"]["fused"] is types["F64"]["repack"] is types["F64"]["form"] is None
     assert types["F32"]["fused"] == types["F32"]["repack"] == "dense"
     for row, info in zip(found["tensors"], GGUFFile(path).tensors.values(), strict=True):
         assert row == {"name": info.name, "shape": list(info.shape), "type": info.ggml_type,
@@ -61,19 +61,21 @@ def test_object(run, tmp_path: Path) -> None:
 def test_every_type_has_a_path(tmp_path: Path) -> None:
     path = tmp_path / "types.gguf"
     writer = gguf.GGUFWriter(path, "sample")
-    for fmt in FORMATS.values():
-        writer.add_tensor(fmt.name, np.zeros((2, fmt.row_bytes(256)), np.uint8),
+    for fmt in formats.FORMATS.values():
+        writer.add_tensor(fmt.name, np.zeros((2, 3, fmt.row_bytes(256)), np.uint8),
                           raw_dtype=gguf.GGMLQuantizationType[fmt.name])
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
     rows = inspect_gguf.describe(GGUFFile(path))["types"]
-    assert [row["type"] for row in rows] == list(FORMATS)
-    for row, fmt in zip(rows, FORMATS.values(), strict=True):
+    assert [row["type"] for row in rows] == list(formats.FORMATS)
+    for row, fmt in zip(rows, formats.FORMATS.values(), strict=True):
         assert row["bits_per_weight"] == fmt.bits_per_weight and row["fused"] == "kernel"
-        assert row["repack"] == ("affine" if fmt.affine.group >= 32 else "affine_or_kernel")
-        assert row["affine"]["bits"] == fmt.affine.bits
+        assert row["experts"] == row["tensors"] == 1
+        mode, bits, group, certain = formats.form(fmt)
+        assert row["repack"] == ("mlx" if certain else "mlx_or_kernel")
+        assert row["form"] == {"mode": mode, "bits": bits, "group": group}
 
 
 def test_tables(run, tmp_path: Path) -> None:
@@ -81,13 +83,13 @@ def test_tables(run, tmp_path: Path) -> None:
     out = run(path)
     assert out.startswith(f"{path}: GGUF version 3, {path.stat().st_size:,} bytes\n")
     assert _cells(out, "tokenizer.ggml.scores")[1] == "3 of [0.0, -1.5, -2.5]"
-    assert _cells(out, "Q4_K") == ["Q4_K", "1", "6,144", "3,456", "4.5", "kernel on the blocks",
-                                   "affine, 4 bits, groups of 32"]
+    assert _cells(out, "Q4_K") == ["Q4_K", "1", "0", "6,144", "3,456", "4.5",
+                                   "kernel on the blocks", "affine, 4 bits, groups of 32"]
     assert _cells(out, "F32")[-2:] == ["as it is", "as it is"]
     assert _cells(out, "F64")[-2:] == ["not supported", "not supported"]
-    assert "groups of 16 if they merge to 32, else stays fused" in out
+    assert _cells(out, "Q6_K")[-1] == "affine, 6 bits, groups of 32 if groups agree, else kernel"
     sizes = [info.nbytes for info in GGUFFile(path).tensors.values()]
-    assert _cells(out, "all")[3] == f"{sum(sizes):,}"
+    assert _cells(out, "all")[4] == f"{sum(sizes):,}"
     assert "blk.0.attn_q.weight" not in out
     info = GGUFFile(path).tensors["blk.0.attn_q.weight"]
     assert _cells(run(path, "--tensors"), info.name) == [

@@ -125,15 +125,17 @@ def _kernel_table(kernels: list[dict[str, Any]]) -> str:
 
 
 def _constant_table(constants: dict[str, Any]) -> str:
-    rows = [(_HOLDS[group["holds"]].format(group["type"]), group["count"], group["bytes"])
+    rows = [(_held(group["holds"], group["type"]), group["count"], group["bytes"])
             for group in constants["groups"]]
     rows.append((f"all, under {constants['names']:,} names", constants["count"],
                  constants["bytes"]))
     return tables.render(("constants", "count", "bytes"), rows)
 
 
-_HOLDS = {"gguf": "{} blocks, as in the GGUF file", "affine": "{} of MLX's affine quantization",
-          "dense": "{}"}
+def _held(holds: str, kind: str) -> str:
+    if holds == "gguf":
+        return f"{kind} blocks, as in the GGUF file"
+    return kind if holds == "dense" else f"{kind} of MLX's {holds} quantization"
 
 
 def _tensor_table(title: str, tensors: list[dict[str, Any]]) -> str:

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from backends.mlx.gguf.command import inspect_file, inspect_pte
+from backends.mlx.gguf.formats import FORMATS
 from backends.mlx.gguf.kernels import kernel_name, units
 from backends.mlx.gguf.lowering import export_module, testing
 from backends.mlx.gguf.model.card import CARD
@@ -205,3 +206,18 @@ def test_repacked_program(tmp_path: Path) -> None:
               for group in found["constants"]["groups"]}
     assert groups == {("affine", "uint32"): 48 * 128 + 256 * 256, ("dense", "float32"): 1024,
                       ("affine", "float32"): (48 + 256) * 8 * 2 * 4}
+
+
+FLOATS = [fmt for fmt in FORMATS.values() if fmt.mlx_mode]
+
+
+@pytest.mark.parametrize("fmt", FLOATS, ids=lambda fmt: fmt.name)
+def test_program_repacked_in_a_float_mode(tmp_path: Path, fmt) -> None:
+    module = testing.linear(testing.quantize(fmt.name, 8, 256), fmt.name, torch.float32)
+    export_module(module, (torch.zeros(1, 256),), tmp_path / "floats.pte", mode="repack")
+    found = inspect_pte.describe(Program(tmp_path / "floats.pte"))
+    groups = {(group["holds"], group["type"]): group["bytes"]
+              for group in found["constants"]["groups"]}
+    assert groups == {(fmt.mlx_mode, "uint32"): 8 * 128,
+                      (fmt.mlx_mode, "uint8"): 8 * 256 // fmt.group}
+    assert f"uint8 of MLX's {fmt.mlx_mode} quantization" in inspect_pte.text(found)

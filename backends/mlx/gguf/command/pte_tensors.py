@@ -8,16 +8,17 @@ from backends.mlx.gguf.kernels import kernel_name
 from backends.mlx.runner import Program
 from backends.mlx.runner.graph import Graph, Tid, uses
 
-# The nodes that read MLX's affine quantization, from fields of these names.
-_AFFINE_NODES = ("QuantizedMatmulNode", "DequantizeNode", "GatherQmmNode")
-_AFFINE_FIELDS = ("w", "scales", "biases")
+# The nodes that read MLX's quantizations, from fields of these names.
+_QUANTIZED_NODES = ("QuantizedMatmulNode", "DequantizeNode", "GatherQmmNode")
+_QUANTIZED_FIELDS = ("w", "scales", "biases")
 
 
 def list_all(program: Program) -> list[dict[str, Any]]:
     """Every constant as {name, holds, type, dtype, shape, bytes, offset}.
 
-    holds: "gguf" if a kernel of this project reads it as blocks, whose GGUF type is `type`;
-    "affine" if MLX's quantized operations read it; else "dense", `type` being the dtype.
+    holds: "gguf" if a kernel of this project reads it as blocks, whose GGUF type is `type`; the
+    mode, such as "affine", if MLX's quantized operations read it; else "dense", `type` being the
+    dtype.
     """
     roles: dict[str, tuple[str, str | None]] = {}
     for method in program.methods.values():
@@ -44,10 +45,10 @@ def _roles(graph: Graph) -> dict[int, tuple[str, str | None]]:
             if name is not None and "weight" in node.input_names:
                 weight = node.inputs[node.input_names.index("weight")]
                 roles[weight.idx] = ("gguf", name.ggml_type)
-        elif kind in _AFFINE_NODES:
-            operands = (getattr(node, field) for field in _AFFINE_FIELDS)
+        elif kind in _QUANTIZED_NODES:
+            operands = (getattr(node, field) for field in _QUANTIZED_FIELDS)
             for slot in (operand.idx for operand in operands if operand is not None):
-                roles[taken.get(slot, slot)] = ("affine", None)
+                roles[taken.get(slot, slot)] = (node.mode, None)
         for use in uses(node):
             if use.is_write and isinstance(use.slot, Tid):
                 taken.pop(use.slot.idx, None)

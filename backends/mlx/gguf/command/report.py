@@ -17,12 +17,12 @@ class Measurement:
     Attributes:
         pte_bytes: the size of the program, which holds the weight once.
         fused: the program reads the blocks as they are, through a Metal kernel.
-        linear: the worst error of the linear, as a fraction of `formats.linear_bound`. For a
-            repacked weight, against the affine values that the program claims to hold.
+        linear: the worst error of the product, as a fraction of `formats.linear_bound`. For a
+            repacked weight, against the values that the program claims to hold.
         gather_wrong: how many weights, looked up as rows of an embedding, break their rule: fused,
-            bit-equal to the exact weights rounded once; repacked, within one rounding of the
-            product and one of the sum of the affine values.
-        relative: the linear's worst error against the exact weights, over its row's largest output.
+            bit-equal to the exact weights rounded once; repacked, equal to them, or if affine
+            within one rounding of the product and one of the sum of the affine values.
+        relative: the product's worst error against the exact weights, over its row's largest one.
         problem: what is wrong with the program itself, or None.
     """
 
@@ -59,7 +59,7 @@ class TensorReport:
 
     def line(self) -> str:
         """`name type shape: fused ...; repacked ...; ok, 3.1 s`."""
-        second = "repack mode (fused, no affine form)" if self.repack.fused else "repacked"
+        second = "repack mode (fused, no MLX form)" if self.repack.fused else "repacked"
         shape = "x".join(map(str, self.info.shape))
         verdict = "ok" if self.passed else "WRONG"
         return (f"{self.info.name} {self.info.ggml_type} {shape}: fused {self.fused.describe()}; "
@@ -68,17 +68,18 @@ class TensorReport:
 
 _HEADERS = ("type", "tensors", "weights", "bytes\nraw", ".pte bytes\nfused", ".pte bytes\nrepack",
             "fused\n/ bound", "fused\nrelative", "fused\ngather", "repacked\n/ bound",
-            "repacked\nrelative", "repacked\ngather", "fused, no\naffine form", "wrong")
+            "repacked\nrelative", "repacked\ngather", "fused, no\nMLX form", "wrong")
 
 _UNITS = (
-    "/ bound: a linear's worst |error| over its bound, 1 ulp + 4e-6 sum |x_k| r_k (r_k: the "
+    "/ bound: a product's worst |error| over its bound, 1 ulp + 4e-6 sum |x_k| r_k (r_k: the "
     "largest magnitude\n  that the weight's sub-block can represent); at most 1. Fused against "
-    "the exact weights in float64,\n  repacked against the affine values that the program holds.\n"
-    "relative: a linear's worst |error| against the exact weights, over the largest |output| of "
+    "the exact weights in float64,\n  repacked against the values that the program holds.\n"
+    "relative: a product's worst |error| against the exact weights, over the largest |output| of "
     "its row.\n"
     "gather: weights of looked-up rows that break their rule; fused must be bit-equal.\n"
-    "fused, no affine form: tensors that repack mode kept fused; their errors count as fused. "
-    "wrong: tensors."
+    "fused, no MLX form: tensors that repack mode kept fused; their errors count as fused. "
+    "wrong: tensors.\n"
+    "Tensors of three dimensions hold experts: each row of x is multiplied by all their matrices."
 )
 
 

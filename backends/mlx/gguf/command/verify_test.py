@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+import gguf
+from backends.mlx.gguf import formats
 from backends.mlx.gguf.checkpoint.gguf_file import GGUFFile
 from backends.mlx.gguf.checkpoint.sample_file import write_sample
 from backends.mlx.gguf.command import probe, verify
+from backends.mlx.gguf.formats.sample import blocks as blocks_of
 
 Q4_K, Q6_K = "blk.0.attn_q.weight", "blk.0.ffn_down.weight"
 
@@ -116,6 +120,52 @@ def test_one_wrong_bit_in_a_program_is_seen(run, monkeypatch) -> None:
     monkeypatch.setattr(probe.GGUFTensor, "from_blocks", damaged)
     status, out, _ = run("--tensors", Q6_K, "--m", "1")
     assert status == 1 and "WRONG" in out and int(_row(out, "Q6_K")[8]) > 0
+
+
+def _write(path: Path, tensors: dict[str, tuple[str, tuple[int, ...]]]) -> Path:
+    """A file of `tensors`, name -> (type, shape), of arbitrary quants."""
+    writer = gguf.GGUFWriter(path, "sample")
+    for name, (ggml_type, (*outer, columns)) in tensors.items():
+        blocks = blocks_of(formats.get(ggml_type), math.prod(outer), columns)
+        writer.add_tensor(name, blocks.reshape(*outer, -1),
+                          raw_dtype=gguf.GGMLQuantizationType[ggml_type])
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
+
+
+_EXPERTS = {"blk.0.ffn_down_exps.weight": ("Q6_K", (3, 5, 256)),
+            "blk.0.ffn_gate_exps.weight": ("Q4_K", (3, 7, 512))}
+_FLOATS = {fmt.name.lower(): (fmt.name, (6, 256))
+           for fmt in formats.FORMATS.values() if fmt.mlx_mode}
+
+
+def test_experts_and_mlx_floats(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """Tensors of three dimensions, and types that MLX's own modes hold exactly."""
+    path = _write(tmp_path / "sample.gguf", _EXPERTS | _FLOATS)
+    assert verify.main([str(path), "--m", "2,33", "--dtype", "bfloat16"]) == 0
+    out = capsys.readouterr().out
+    assert "blk.0.ffn_gate_exps.weight Q4_K 3x7x512: fused linear 0." in out
+    assert _row(out, "Q6_K")[9:] == ["-", "-", "-", "1", "0"]
+    for ggml_type, _ in _FLOATS.values():
+        row = _row(out, ggml_type)
+        # As exact as the fused path: no scale is rounded.
+        assert 0 < float(row[10]) <= 2**-8 and row[8] == row[11] == "0"
+        assert row[-2:] == ["0", "0"]
+
+
+def test_a_swapped_expert_is_seen(tmp_path: Path, monkeypatch) -> None:
+    """A program whose experts are not in their order multiplies by the wrong ones."""
+    wrap = probe.GGUFTensor.from_blocks
+
+    def swapped(blocks, *rest):
+        return wrap(blocks.flip(0) if blocks.dim() == 3 else blocks, *rest)
+
+    monkeypatch.setattr(probe.GGUFTensor, "from_blocks", swapped)
+    path = _write(tmp_path / "sample.gguf", _EXPERTS)
+    assert verify.main([str(path), "--m", "2", "--types", "q4_k"]) == 1
 
 
 def test_a_program_of_the_wrong_mode_is_seen(run, monkeypatch) -> None:

@@ -63,7 +63,8 @@ class BlockFormat:
     group: weights that share a scale and a minimum (the sub-block).
     quants: the smallest and the largest quant, see `Unpacked`.
     unpack: takes uint8 (blocks, block_bytes) apart.
-    mlx_mode: MLX's own quantization mode of the same numbers, if it has one ("mxfp4").
+    mlx_mode: MLX's quantization with 4-bit floats of the same numbers, if it has one ("mxfp4"); the
+    quants then are the floats doubled.
     """
 
     name: str

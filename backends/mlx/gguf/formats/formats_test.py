@@ -109,9 +109,20 @@ def test_affine_view_is_exact_or_none(fmt):
         return
     assert view.group % fmt.group == 0
     assert view.quants.max() < 2**view.bits
-    np.testing.assert_array_equal(
-        affine_weights(view).astype(np.float32), formats.dequantize(fmt, blocks)
-    )
+    np.testing.assert_array_equal(view.weights(), formats.dequantize(fmt, blocks))
+
+
+@ALL
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_views_of_adversarial_blocks_are_exact_or_none(fmt):
+    blocks = sample.adversarial(fmt, 256)
+    weights = formats.dequantize(fmt, blocks)
+    views = [read(fmt, row[None]) for read in formats.VIEWS for row in blocks]
+    found = [(view, index % len(blocks)) for index, view in enumerate(views) if view is not None]
+    # Where no two sub-blocks share a scale, those of equal bytes do.
+    assert found
+    for view, row in found:
+        np.testing.assert_array_equal(view.weights()[0].astype(np.float32), weights[row])
 
 
 @pytest.mark.parametrize("last, bits", [(2, 2), (3, 2), (4, 3), (31, 5), (32, 6), (64, 8)])
@@ -124,11 +135,6 @@ def test_affine_zero_makes_quants_unsigned():
     assert (affine.bits, affine.zero, affine.signed, Q4_K.affine.signed) == (4, 3, True, False)
 
 
-def affine_weights(view: formats.AffineView) -> np.ndarray:
-    scales, biases = (np.repeat(f, view.group, axis=1) for f in (view.scales, view.biases))
-    return scales.astype(np.float64) * view.quants + biases
-
-
 def test_affine_view_of_q4_k_is_exact_and_keeps_minima_without_scale():
     blocks = sample.blocks(Q4_K, 6, 512).reshape(6, -1, Q4_K.block_bytes).copy()
     blocks[0, 0, 0:2] = 0  # d = 0: every weight is its sub-block's minimum
@@ -137,7 +143,7 @@ def test_affine_view_of_q4_k_is_exact_and_keeps_minima_without_scale():
     assert (view.group, view.bits, view.quants.max()) == (32, 4, 15)
     exact = formats.dequantize(Q4_K, blocks)
     assert np.abs(exact[0, :256]).max() > 0
-    np.testing.assert_array_equal(affine_weights(view).astype(np.float32), exact)
+    np.testing.assert_array_equal(view.weights().astype(np.float32), exact)
 
 
 @pytest.mark.parametrize("run, group", [(1, None), (2, 32), (4, 64), (8, 128), (16, 128)])
@@ -149,4 +155,48 @@ def test_affine_view_of_q6_k_only_where_sub_blocks_merge(run, group):
         return
     assert view.group == group
     exact = formats.dequantize(Q6_K, blocks)
-    np.testing.assert_array_equal(affine_weights(view), exact.astype(np.float64))
+    np.testing.assert_array_equal(view.weights(), exact.astype(np.float64))
+
+
+FLOATS = [fmt for fmt in formats.FORMATS.values() if fmt.mlx_mode]
+
+
+@pytest.mark.parametrize("fmt", FLOATS, ids=lambda fmt: fmt.name)
+def test_float_view_is_exact(fmt):
+    blocks = sample.blocks(fmt, 6, 512)
+    view = formats.float_view(fmt, blocks)
+    assert (view.mode, view.group, view.bits) == (fmt.mlx_mode, fmt.group, 4)
+    assert view.scales.dtype == np.uint8 and view.biases is None
+    np.testing.assert_array_equal(view.weights(), formats.dequantize(fmt, blocks))
+
+
+@pytest.mark.parametrize("fmt", FLOATS, ids=lambda fmt: fmt.name)
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_float_view_of_every_scale(fmt):
+    """Byte 255 alone has none: 2^128 as E8M0, infinite in MLX, and 480, beyond MLX's E4M3."""
+    for byte in range(256):
+        blocks = np.full((1, fmt.block_bytes), byte, np.uint8)
+        # The nibbles, as both types have them last: every float.
+        blocks[:, -16:] = np.arange(16) * 0x11
+        view = formats.float_view(fmt, blocks)
+        assert (view is None) == (byte == 255)
+        if view is not None:
+            exact = formats.dequantize(fmt, blocks)
+            np.testing.assert_array_equal(view.weights().astype(np.float32), exact)
+
+
+def test_only_a_row_that_names_a_mode_has_a_float_view():
+    assert FLOATS and Q4_K not in FLOATS
+    assert formats.float_view(Q4_K, sample.blocks(Q4_K, 1, 256)) is None
+
+
+@ALL
+def test_form_is_that_of_the_first_view(fmt):
+    form = formats.form(fmt)
+    views = [read(fmt, sample.blocks(fmt, 6, 512)) for read in formats.VIEWS]
+    first = next((view for view in views if view is not None), None)
+    assert form.certain == (first is not None)
+    if form.certain:
+        assert form[:2] == (first.mode, first.bits) and first.group % form.group == 0
+    else:
+        assert form[:3] == (formats.AFFINE, fmt.affine.bits, 32)

@@ -26,7 +26,7 @@ BUILD_MODE_FILE = Path(__file__).with_name("build_mode.txt")
 
 
 class Mode(enum.Enum):
-    """`FUSED` keeps the file's bytes; `REPACK` converts them to MLX's affine quantization."""
+    """`FUSED` keeps the file's bytes; `REPACK` converts them to one of MLX's own quantizations."""
 
     FUSED = "fused"
     REPACK = "repack"
@@ -36,7 +36,8 @@ class AffineDtype(enum.Enum):
     """The type of the scales and biases of repacked weights.
 
     `ACTIVATION`: rounded once to the type of the activations, as MLX needs to keep that type.
-    `FLOAT32`: exact; MLX then computes in float32 and the result is cast.
+    `FLOAT32`: exact; MLX then computes in float32 and the result is cast. MLX's float modes have
+    no such factors: there, x is cast to float32.
     """
 
     ACTIVATION = "activation"

@@ -139,7 +139,7 @@ class Model(nn.Module):
 
 
 def test_both_modes_in_one_program(caplog):
-    """In repack mode what has no affine form stays fused, beside what is repacked."""
+    """In repack mode what has no form of MLX's stays fused, beside what is repacked."""
     indices = torch.tensor([[1, 2, 3]])
     fused = Exported(export_module(Model(), (indices,), mode="fused"))
     assert fused.kernels() == ["gguf_q4_k_qmv_batch", "gguf_q6_k_gather"]

@@ -9,7 +9,7 @@ import torch
 from torch.export import Dim
 
 from backends.mlx.gguf import formats
-from backends.mlx.gguf.lowering import affine, export_module
+from backends.mlx.gguf.lowering import export_module, quantized
 from backends.mlx.gguf.lowering.testing import (
     DTYPES,
     Exported,
@@ -29,24 +29,23 @@ def affine_weights(ggml_type, blocks, dtype):
     """The weights that a program with factors of `dtype` holds, float64."""
     view = formats.affine_view(formats.get(ggml_type), blocks.numpy())
     scales, biases = (
-        torch.from_numpy(np.repeat(factor, view.group, axis=1)).to(dtype).double().numpy()
-        for factor in (view.scales, view.biases)
+        torch.from_numpy(factor).to(dtype).double().numpy() for factor in (view.scales, view.biases)
     )
-    return view.quants * scales + biases
+    return view._replace(scales=scales, biases=biases).weights()
 
 
 @pytest.mark.parametrize("bits", [2, 3, 4, 5, 6, 8])
 def test_pack_is_mlx_layout(bits):
     quants = np.random.default_rng(0).integers(0, 2**bits, (3, 96), dtype=np.uint8)
     unpacked = mx.dequantize(
-        mx.array(affine.pack(quants, bits)), mx.ones((3, 3)), mx.zeros((3, 3)), 32, bits
+        mx.array(quantized.pack(quants, bits)), mx.ones((3, 3)), mx.zeros((3, 3)), 32, bits
     )
     np.testing.assert_array_equal(np.array(unpacked), quants)
 
 
 def test_pack_refuses_partial_words():
     with pytest.raises(ValueError, match="columns % 32 == 0, found 40"):
-        affine.pack(np.zeros((1, 40), np.uint8), 4)
+        quantized.pack(np.zeros((1, 40), np.uint8), 4)
 
 
 def test_chunks_with_different_groups_join(monkeypatch):
@@ -54,8 +53,8 @@ def test_chunks_with_different_groups_join(monkeypatch):
     fmt = formats.get("Q4_K")
     blocks = quantize("Q4_K", 3, 256).numpy()
     blocks[0, 4:16] = 0
-    monkeypatch.setattr(affine, "_CHUNK_WEIGHTS", 256)
-    found = affine.repack(fmt, blocks)
+    monkeypatch.setattr(quantized, "_CHUNK_WEIGHTS", 256)
+    found = quantized.repack(fmt, blocks)
     weights = mx.dequantize(
         mx.array(found.packed.numpy()),
         mx.array(found.scales.numpy()),

@@ -15,7 +15,7 @@ from weakref import WeakKeyDictionary
 from executorch.backends.mlx.builder.program_builder import MLXProgramBuilder
 from torch.fx import Node
 
-from backends.mlx.gguf.lowering import affine, mode
+from backends.mlx.gguf.lowering import mode, quantized
 from backends.mlx.gguf.lowering.sizes import Sizes
 from backends.mlx.gguf.lowering.weights import Weight, tensor_name
 
@@ -26,7 +26,7 @@ class Repacked(NamedTuple):
     """A repacked weight, and the name under which its constants are stored."""
 
     name: str
-    affine: affine.AffineWeight
+    weight: quantized.QuantizedWeight
 
 
 class DelegateState:
@@ -58,7 +58,7 @@ class DelegateState:
         return self._placeholders.setdefault(target or weight.blocks.name, weight.blocks)
 
     def repacked(self, P: MLXProgramBuilder, weight: Weight) -> Repacked | None:
-        """Returns `weight` in MLX's affine form, and releases its blocks.
+        """Returns `weight` in one of MLX's quantizations, and releases its blocks.
 
         None, with one line in the log, where it has none: the weight must then be fused.
         """
@@ -79,10 +79,10 @@ class DelegateState:
         digest.update(blocks)
         key = digest.digest()
         if key not in self._by_digest:
-            found = affine.repack(weight.fmt, blocks)
+            found = quantized.repack(weight.fmt, blocks)
             self._by_digest[key] = found and Repacked(name, found)
         if self._by_digest[key] is None:
-            _log_fused(P, weight, "its groups do not merge to the 32 columns that MLX needs")
+            _log_fused(P, weight, "MLX has no exact form for its groups")
         return self._by_digest[key]
 
 
