@@ -27,10 +27,7 @@ def run_linear(
     Returns (..., N) of `out_dtype`, by default the type of x.
     """
     outputs, row_bytes = weight.shape
-    if x.shape[-1] != fmt.columns(row_bytes):
-        raise ValueError(
-            f"x: expected {fmt.columns(row_bytes)} columns, as the weight has, found {x.shape[-1]}"
-        )
+    _check_columns(fmt, x, row_bytes)
     rows = math.prod(x.shape[:-1])
     kernel = library.linear(
         fmt,
@@ -55,6 +52,49 @@ def run_gather(fmt: BlockFormat, weight, indices: mx.array, out_dtype: mx.Dtype)
     return run_kernel(
         kernel, [weight, indices], (*indices.shape, columns), columns, indices.size
     )
+
+
+def run_experts(
+    fmt: BlockFormat,
+    x: mx.array,
+    weight,
+    indices: mx.array,
+    operation: str | None = None,
+    out_dtype: mx.Dtype | None = None,
+) -> mx.array:
+    """`x[r / repeat] @ weight[indices[r]].T` for each index r, on raw blocks.
+
+    x: (..., K) float32, float16 or bfloat16. weight: uint8 (E, N, bytes a row), array of MLX
+    or NumPy. indices: int32 or int64, any shape, R elements, not empty; R is `repeat` times
+    the rows of x, which go with neighbouring indices. operation: one of `dispatch.EXPERTS`,
+    by default the one that R selects. Returns (*indices.shape, N) of `out_dtype`, by default
+    the type of x; zeros where an index is not in [0, E).
+    """
+    experts, outputs, row_bytes = weight.shape
+    _check_columns(fmt, x, row_bytes)
+    rows = math.prod(x.shape[:-1])
+    if indices.size % rows:
+        raise ValueError(
+            f"indices: expected a multiple of the {rows} rows of x, found {indices.size}"
+        )
+    kernel = library.experts(
+        fmt,
+        operation or dispatch.expert_for_rows(fmt, indices.size, outputs, experts),
+        dtype_name(x.dtype),
+        dtype_name(out_dtype or x.dtype),
+        outputs,
+        dtype_name(indices.dtype),
+    )
+    m = experts if kernel.launch.per_expert else indices.size
+    return run_kernel(kernel, [x, weight, indices], (*indices.shape, outputs), outputs, m)
+
+
+def _check_columns(fmt: BlockFormat, x: mx.array, row_bytes: int) -> None:
+    columns = fmt.columns(row_bytes)
+    if x.shape[-1] != columns:
+        raise ValueError(
+            f"x: expected {columns} columns, as the weight has, found {x.shape[-1]}"
+        )
 
 
 def dtype_name(dtype: mx.Dtype) -> str:

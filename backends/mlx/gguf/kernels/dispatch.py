@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from backends.mlx.gguf.formats import BlockFormat
 
-# qmv_batch_16 is qmv_batch with two tiles of x instead of one.
-LINEAR = ("qmv", "qmv_batch", "qmv_batch_16", "qmm")
-OPERATIONS = (*LINEAR, "gather")
+# qmv_2 is qmv with two rows of x instead of one, qmv_batch_16 is qmv_batch with two tiles.
+LINEAR = ("qmv", "qmv_2", "qmv_batch", "qmv_batch_16", "qmm")
+# Each row of x with the matrix of an expert, that an index names.
+EXPERTS = ("gather_qmv", "gather_qmm")
+OPERATIONS = (*LINEAR, *EXPERTS, "gather")
 
 
 @dataclass(frozen=True)
@@ -19,6 +21,7 @@ class Launch:
     n_tile: outputs (linear) of a threadgroup, or weights (gather) of a thread.
     m_tile: rows of x (linear) or indices (gather) of a threadgroup.
     tuning: the template arguments that the tile sizes are compiled in with.
+    per_expert: along y, a threadgroup takes one expert, with all its rows.
     """
 
     threads: int
@@ -26,6 +29,7 @@ class Launch:
     m_tile: int
     tuning: tuple[tuple[str, int | bool], ...] = ()
     per_thread: bool = False
+    per_expert: bool = False
 
     @property
     def threadgroup(self) -> tuple[int, int, int]:
@@ -37,19 +41,29 @@ class Launch:
         return tiles if self.per_thread else tiles * self.threads
 
     def grid(self, n: int, m: int) -> tuple[int, int, int]:
-        """The grid for `n` outputs or columns and `m` rows of x or indices."""
+        """The grid for `n` outputs or columns and `m` rows of x, indices or experts."""
         return (self.grid_x(n), -(-m // self.m_tile), 1)
 
 
-def _qmv(rows: int, simdgroups: int, split_k: bool = False) -> Launch:
-    tuning = (("ROWS", rows), ("SIMDGROUPS", simdgroups), ("SPLIT_K", split_k))
-    return Launch(32 * simdgroups, rows if split_k else rows * simdgroups, 1, tuning)
+def _qmv(rows: int, simdgroups: int, split_k: bool = False, x_rows: int = 1) -> Launch:
+    tuning = (
+        ("ROWS", rows), ("X_ROWS", x_rows), ("SIMDGROUPS", simdgroups), ("SPLIT_K", split_k),
+    )
+    return Launch(32 * simdgroups, rows if split_k else rows * simdgroups, x_rows, tuning)
+
+
+def _gather_qmv(rows: int, simdgroups: int, split_k: bool = False) -> Launch:
+    launch = _qmv(rows, simdgroups, split_k)
+    tuning = tuple(entry for entry in launch.tuning if entry[0] != "X_ROWS")
+    return replace(launch, tuning=tuning)
 
 
 def _qmv_batch(tiles: int, x_tiles: int, simdgroups: int) -> Launch:
     tuning = (("TILES", tiles), ("X_TILES", x_tiles), ("SIMDGROUPS", simdgroups))
     return Launch(32 * simdgroups, 8 * tiles, 8 * x_tiles, tuning)
 
+
+_COMMON = ("Q4_K", "Q5_K", "Q6_K", "Q8_0")
 
 # Outputs from which on a GPU is full with the threadgroups that are best for each output.
 _MANY = 32768
@@ -76,6 +90,31 @@ _TABLE: dict[tuple[str | None, str], tuple[tuple[int, Launch], ...]] = {
         (0, _qmv(4, 4, split_k=True)),
         (8192, _qmv(2, 2, split_k=True)),
     ),
+    # 2 rows of x, 128256 x 4096 / 14336 x 4096 / 4096 x 4096, for rows of the weight and K split
+    # over two simdgroups or not. Q5_K: four 186 / 27.3 / 10.1, six 200 / 31.5 / 11.7, four split
+    # 207 / 27.7 / 12.0, two 300 / 39.7 / 12.2. IQ4_XS: 250 / 33.0 / 14.8, 275 / 40.1 / 19.9,
+    # 274 / 38.5 / 14.5, 253 / 33.0 / 11.6.
+    (None, "qmv_2"): ((0, _qmv(4, 2, x_rows=2)),),
+    # Six 150 / 22.9 / 10.3, four 166 / 23.7 / 9.3, four split 178 / 24.5 / 8.9.
+    ("Q4_K", "qmv_2"): (
+        (0, _qmv(4, 2, split_k=True, x_rows=2)),
+        (8192, _qmv(6, 2, x_rows=2)),
+    ),
+    # Six 219 / 32.9 / 12.4, four split 238 / 32.0 / 10.9, four 277 / 40.2 / 14.5.
+    ("Q6_K", "qmv_2"): (
+        (0, _qmv(4, 2, split_k=True, x_rows=2)),
+        (_MANY, _qmv(6, 2, x_rows=2)),
+    ),
+    # Four 235 / 31.6 / 13.5, four split 246 / 34.9 / 12.6, two split 263 / 33.1 / 14.2.
+    ("Q8_0", "qmv_2"): (
+        (0, _qmv(4, 2, split_k=True, x_rows=2)),
+        (8192, _qmv(4, 2, x_rows=2)),
+    ),
+    # Q4_0: four split 150 / 20.3 / 7.8, four 191 / 34.8 / 17.6, two 209 / 27.9 / 12.5.
+    **{
+        (name, "qmv_2"): ((0, _qmv(4, 2, split_k=True, x_rows=2)),)
+        for name in ("Q4_0", "Q4_1", "Q5_0", "Q5_1")
+    },
     # More tiles share the activations, more simdgroups share out K. Q4_K, 8 rows of x,
     # 128256 x 4096 / 4096 x 4096, for tiles x simdgroups: 4 x 4 225 / 22.6, 2 x 8
     # 283 / 14.1, 4 x 8 233 / 13.6 (but 32 outputs a threadgroup), 2 x 4 264 / 21.8. The
@@ -85,17 +124,34 @@ _TABLE: dict[tuple[str | None, str], tuple[tuple[int, Launch], ...]] = {
     (None, "qmv_batch_16"): ((0, _qmv_batch(2, 2, 8)), (_MANY, _qmv_batch(4, 2, 4))),
     # One simdgroup's 32 x 16 outputs are 8 matrices of 8x8: 16 registers of sums a lane.
     (None, "qmm"): ((0, Launch(128, 64, 32)),),
+    # The rows of a few experts fill a GPU as those of a long matrix do, so that K needs no
+    # splitting. 8 of 128 experts, N x K of 768 x 2048 / 2048 x 768, for rows: Q4_K four 9.8 /
+    # 12.8, two 10.5 / 14.9, eight 9.7 / 13.2, four with K split over two simdgroups 11.4 / 18.1.
+    # Q6_K: 10.9 / 12.6, 11.5 / 12.5, split 10.6 / 17.0.
+    (None, "gather_qmv"): ((0, _gather_qmv(4, 2)),),
+    # 10.7 / 13.3; not split 12.2 / 14.0, two rows 12.0 / 14.1, split over four 12.8 / 15.6.
+    ("Q8_0", "gather_qmv"): ((0, _gather_qmv(4, 2, split_k=True)),),
+    # The tile of qmm, once for every 32 rows of an expert.
+    (None, "gather_qmm"): ((0, Launch(128, 64, 1, per_expert=True)),),
     # A thread decodes one half sub-block of 16 weights.
     (None, "gather"): ((0, Launch(64, 16, 1, per_thread=True)),),
 }
 
-# Rows of x of the first and of the last use of each linear kernel, by the outputs from which
-# on they hold. Q4_K, 2 rows of x: mat-vecs 226 / 10.8, qmv_batch 209 / 13.1 (the two shapes
-# above). From 17 rows on qmv_batch_16 would read the weights twice.
+# (operation, fewest rows of x, most rows or None). Q4_K, 2 rows of x, 128256 x 4096 /
+# 4096 x 4096: qmv_2 150 / 8.9, qmv_batch 211 / 11.7, qmv for each row 220 / 11.4; 4 rows:
+# qmv_2 twice 317 / 13.6, qmv_batch 216 / 12.2. From 17 rows on qmv_batch_16 would read the
+# weights twice.
 _ROWS = (
-    (0, (("qmv", 1, 2), ("qmv_batch", 3, 8), ("qmv_batch_16", 9, 16), ("qmm", 17, None))),
-    (_MANY, (("qmv", 1, 1), ("qmv_batch", 2, 8), ("qmv_batch_16", 9, 16), ("qmm", 17, None))),
+    ("qmv", 1, 1), ("qmv_2", 2, 2), ("qmv_batch", 3, 8), ("qmv_batch_16", 9, 16),
+    ("qmm", 17, None),
 )
+
+# Rows for each expert, on average, up to which gather_qmv is used. It decodes a matrix anew
+# for each of its rows; gather_qmm does once, but computes 32 rows of a tile where it has 1.
+# Q4_K, 128 experts, 768 x 2048 / 2048 x 768, gather_qmv and gather_qmm: 3 rows 140 / 314 and
+# 239 / 246, 4 rows 184 / 417 and 254 / 244, 6 rows 270 / 622 and 272 / 289. A layer has two
+# of the first shape and one of the second: 785 and 752 for 4 rows, 594 and 724 for 3.
+_ROWS_OF_EXPERT = 3
 
 
 def launches(fmt: BlockFormat, operation: str) -> tuple[tuple[int, Launch], ...]:
@@ -105,9 +161,9 @@ def launches(fmt: BlockFormat, operation: str) -> tuple[tuple[int, Launch], ...]
     return _TABLE.get((fmt.name, operation)) or _TABLE[None, operation]
 
 
-def is_tuned(fmt: BlockFormat) -> bool:
-    """Whether `fmt` has launches of its own: the types that are used most have."""
-    return any(name == fmt.name for name, _ in _TABLE)
+def is_common(fmt: BlockFormat) -> bool:
+    """Whether `fmt` is one of the types that most weights of most files have."""
+    return fmt.name in _COMMON
 
 
 def launch(fmt: BlockFormat, operation: str, outputs: int) -> Launch:
@@ -117,15 +173,32 @@ def launch(fmt: BlockFormat, operation: str, outputs: int) -> Launch:
 
 def row_ranges(fmt: BlockFormat, outputs: int) -> tuple[tuple[str, int, int | None], ...]:
     """(operation, fewest rows of x, most rows or None), in ascending order."""
-    return _from(_ROWS, outputs)
+    return _ROWS
 
 
 def for_rows(fmt: BlockFormat, rows: int, outputs: int) -> str:
     """The linear operation that `rows` >= 1 rows of x and `outputs` outputs select."""
-    for operation, first, last in row_ranges(fmt, outputs):
+    return _of_rows(row_ranges(fmt, outputs), rows, "rows of x")
+
+
+def expert_row_ranges(
+    fmt: BlockFormat, outputs: int, experts: int
+) -> tuple[tuple[str, int, int | None], ...]:
+    """(operation, fewest indices, most indices or None), in ascending order."""
+    last = _ROWS_OF_EXPERT * experts
+    return ("gather_qmv", 1, last), ("gather_qmm", last + 1, None)
+
+
+def expert_for_rows(fmt: BlockFormat, rows: int, outputs: int, experts: int) -> str:
+    """The operation that `rows` >= 1 indices of `experts` experts select."""
+    return _of_rows(expert_row_ranges(fmt, outputs, experts), rows, "indices")
+
+
+def _of_rows(ranges: tuple, rows: int, what: str) -> str:
+    for operation, first, last in ranges:
         if first <= rows and (last is None or rows <= last):
             return operation
-    raise ValueError(f"rows of x: expected at least 1, found {rows}")
+    raise ValueError(f"{what}: expected at least 1, found {rows}")
 
 
 def _from(table: tuple, outputs: int):

@@ -74,13 +74,50 @@ def linear(
     if bias_dtype is not None:
         template.append(("BiasT", bias_dtype))
     suffix = "_bias" if bias_dtype else ""
-    file = operation.removesuffix("_16")
+    file = operation.removesuffix("_16").removesuffix("_2")
     return Kernel(
         name=f"gguf_{fmt.name.lower()}_{operation}{suffix}",
         headers=(fmt.header, f"{file}.h", "bias.h" if suffix else "no_bias.h"),
         body=f"{file}.metal",
         input_names=("x", "weight", "bias") if suffix else ("x", "weight"),
         template=(*template, *launch.tuning),
+        launch=launch,
+    )
+
+
+@lru_cache(maxsize=None)
+def experts(
+    fmt: BlockFormat,
+    operation: str,
+    in_dtype: str,
+    out_dtype: str,
+    outputs: int,
+    index_dtype: str = "int64",
+) -> Kernel:
+    """The kernel of `out[r] = x[r / repeat] @ weight[indices[r]].T` for one operation on experts.
+
+    Inputs: x (..., K) `in_dtype`; weight (E, N, bytes a row) uint8; indices (any shape, R
+    elements) `index_dtype`, where R is `repeat` times the rows of x. Output: out (R rows of N)
+    `out_dtype`; zeros where an index is not in [0, E). `outputs` is N: it chooses the tile,
+    nothing else. Its grid covers N and R, or N and E where its launch is `per_expert`.
+    """
+    if operation not in dispatch.EXPERTS:
+        raise ValueError(f"operation: expected one of {dispatch.EXPERTS}, found {operation!r}")
+    for dtype in (in_dtype, out_dtype):
+        _check("floating-point dtype", dtype, FLOATS)
+    _check("index dtype", index_dtype, INDICES)
+    launch = dispatch.launch(fmt, operation, outputs)
+    return Kernel(
+        name=f"gguf_{fmt.name.lower()}_{operation}",
+        headers=(fmt.header, f"{operation}.h"),
+        body=f"{operation}.metal",
+        input_names=("x", "weight", "indices"),
+        template=(
+            ("InT", in_dtype),
+            ("OutT", out_dtype),
+            ("IndexT", index_dtype),
+            *launch.tuning,
+        ),
         launch=launch,
     )
 

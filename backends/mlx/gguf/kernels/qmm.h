@@ -53,14 +53,36 @@ template <typename F, typename InT> struct MatMat {
     }
 };
 
-template <typename F, typename InT, typename OutT, typename Bias, typename Pair>
+// Which rows a tile has, of x and of the output: neighbours.
+struct RowRange {
+    uint first, count;
+
+    uint x(uint i) const { return first + i; }
+    uint out(uint i) const { return first + i; }
+};
+
+// Stores a tile of products: row n of `tile` is output n, column m is row m of `rows`.
+template <typename OutT, typename Bias, typename Rows>
+inline void store_rows(simdgroup_float8x8 tile, Fragment at, uint n0, uint m0, uint n_rows,
+                       Rows rows, Bias bias, device OutT* out) {
+    const uint n = n0 + at.row;
+    if (n >= n_rows) return;
+    GGUF_UNROLL for (uint e = 0; e < 2; ++e) {
+        const uint m = m0 + at.column + e;
+        if (m < rows.count)
+            out[(ulong)rows.out(m) * n_rows + n] =
+                (OutT)(tile.thread_elements()[e] + (float)bias[n]);
+    }
+}
+
+// The tile of the outputs from n0 on for `rows`, at least one and at most T::M.
+template <typename F, typename InT, typename OutT, typename Bias, typename Pair, typename Rows>
 inline void qmm(device const InT* x, device const uchar* weight, Bias bias, device OutT* out,
                 threadgroup Pair* w_pairs, threadgroup Pair* x_pairs, threadgroup float* factors,
-                uint n_rows, uint row_bytes, uint m_rows, uint3 group, uint thread_index,
+                uint n_rows, uint row_bytes, Rows rows, uint n0, uint thread_index,
                 uint simdgroup, uint lane) {
     typedef MatMat<F, InT> T;
     typedef typename F::Matrix Matrix;
-    const uint n0 = group.x * T::N, m0 = group.y * T::M;
     const uint columns = row_bytes / F::BYTES * F::WEIGHTS;
 
     // What a thread brings to the tiles: 16 weights of a row, 8 activations of a row.
@@ -68,7 +90,7 @@ inline void qmm(device const InT* x, device const uchar* weight, Bias bias, devi
     const uint w_row = thread_index / 2, w_part = thread_index % 2;
     const uint x_row = thread_index / 4, x_part = thread_index % 4;
     device const uchar* w_from = weight + (ulong)min(n0 + w_row, n_rows - 1) * row_bytes;
-    device const InT* x_from = x + (ulong)min(m0 + x_row, m_rows - 1) * columns + 8 * x_part;
+    device const InT* x_from = x + (ulong)rows.x(min(x_row, rows.count - 1)) * columns + 8 * x_part;
     threadgroup Pair* w_to = w_pairs + (w_row * T::STRIDE + 16 * w_part) / 2;
     threadgroup Pair* x_to = x_pairs + (x_row * T::STRIDE + 8 * x_part) / 2;
     threadgroup const InT* w_tile = (threadgroup const InT*)w_pairs;
@@ -141,8 +163,8 @@ inline void qmm(device const InT* x, device const uchar* weight, Bias bias, devi
 
     GGUF_UNROLL for (uint n = 0; n < 4; ++n) {
         GGUF_UNROLL for (uint m = 0; m < 2; ++m)
-            store(sum[n][m], at, n0 + n_tile + 8 * n, m0 + m_tile + 8 * m, n_rows, m_rows, bias,
-                  out);
+            store_rows(sum[n][m], at, n0 + n_tile + 8 * n, m_tile + 8 * m, n_rows, rows, bias,
+                       out);
     }
 }
 

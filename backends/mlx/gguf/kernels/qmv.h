@@ -1,4 +1,4 @@
-// Linear, mat-vec: one row of x times every row of weights. Decode.
+// Linear, mat-vec: one or a few rows of x times every row of weights. Decode.
 //
 // A simdgroup computes ROWS outputs, so that one load, one widening and one sum of x
 // serve ROWS rows of weights. LANES lanes share a (super-)block: the simdgroup walks
@@ -12,66 +12,70 @@ namespace gguf {
 // The lane's part of all blocks, from block `first` on in steps of STEP.
 template <bool WIDE, uint STEP, uint WEIGHTS, uint BLOCK_WORDS, typename MatVec, typename InT,
           typename Word>
-inline void accumulate(MatVec mat_vec, device const InT* x, device const Word* const thread* rows,
-                       uint first, uint blocks, thread float* sum) {
+inline void accumulate(MatVec mat_vec, device const InT* x, uint x_stride,
+                       device const Word* const thread* rows, uint first, uint blocks,
+                       thread float* sum) {
     uint at = first * BLOCK_WORDS;
     for (uint b = first; b < blocks; b += STEP) {
-        mat_vec.template step<WIDE>(x, rows, at, sum);
+        mat_vec.template step<WIDE>(x, x_stride, rows, at, sum);
         x += STEP * WEIGHTS;
         at += STEP * BLOCK_WORDS;
     }
 }
 
-template <typename F, uint ROWS, uint SIMDGROUPS, bool SPLIT_K, typename InT, typename OutT,
-          typename Bias>
+// `x` and `out`: the first of the x_count rows of each, at most X_ROWS; `group.x`: the tile of
+// outputs. One decoding of a weight serves all rows of x.
+template <typename F, uint ROWS, uint X_ROWS, uint SIMDGROUPS, bool SPLIT_K, typename InT,
+          typename OutT, typename Bias>
 inline void qmv(device const InT* x, device const uchar* weight, Bias bias, device OutT* out,
-                threadgroup float* partial, uint n_rows, uint row_bytes, uint3 group,
-                uint simdgroup, uint lane) {
-    typedef typename F::template MatVec<ROWS> MatVec;
+                threadgroup float* partial, uint n_rows, uint row_bytes, uint x_count,
+                uint3 group, uint simdgroup, uint lane) {
+    typedef typename F::template MatVec<ROWS, X_ROWS> MatVec;
     typedef typename F::Word Word;
     constexpr uint LANES = MatVec::LANES, STEP = 32 / LANES * (SPLIT_K ? SIMDGROUPS : 1);
-    constexpr uint BLOCK_WORDS = F::BYTES / (uint)sizeof(Word);
+    constexpr uint BLOCK_WORDS = F::BYTES / (uint)sizeof(Word), SUMS = ROWS * X_ROWS;
     const uint row0 = (SPLIT_K ? group.x : group.x * SIMDGROUPS + simdgroup) * ROWS;
     if (row0 >= n_rows) return;  // with SPLIT_K alike for the whole threadgroup
 
     const MatVec mat_vec(lane % LANES, group.y > 0x7FFFFFFFu);
     const uint first = (SPLIT_K ? simdgroup * (32 / LANES) : 0) + lane / LANES;
     const uint blocks = row_bytes / F::BYTES;
-    device const InT* x_lane =
-        x + (ulong)group.y * (blocks * F::WEIGHTS) + first * F::WEIGHTS + mat_vec.first_weight();
+    device const InT* x_lane = x + first * F::WEIGHTS + mat_vec.first_weight();
+    // Of fewer rows, the first is computed again and not stored.
+    const uint x_stride = x_count < X_ROWS ? 0 : blocks * F::WEIGHTS;
 
     // Fixed 64-bit addresses of the rows and one running 32-bit offset in words: no 64-bit
     // addition and, for most loads, no addition at all in the loop for a row.
     device const Word* rows[ROWS];
-    float sum[ROWS];
+    float sum[SUMS];  // [row][row of x]
     GGUF_UNROLL for (uint r = 0; r < ROWS; ++r) {
         // Rows past the last are computed from the last one and not stored.
         rows[r] = (device const Word*)(weight + (ulong)min(row0 + r, n_rows - 1) * row_bytes);
-        sum[r] = 0.0f;
     }
-    if (MatVec::WIDE_X && aligned16(x_lane))
-        accumulate<MatVec::WIDE_X, STEP, F::WEIGHTS, BLOCK_WORDS>(mat_vec, x_lane, rows, first,
-                                                                  blocks, sum);
+    GGUF_UNROLL for (uint i = 0; i < SUMS; ++i) sum[i] = 0.0f;
+    if (MatVec::WIDE_X && aligned16(x_lane))  // rows are a multiple of 32 elements apart
+        accumulate<MatVec::WIDE_X, STEP, F::WEIGHTS, BLOCK_WORDS>(mat_vec, x_lane, x_stride, rows,
+                                                                  first, blocks, sum);
     else
-        accumulate<false, STEP, F::WEIGHTS, BLOCK_WORDS>(mat_vec, x_lane, rows, first, blocks,
-                                                         sum);
+        accumulate<false, STEP, F::WEIGHTS, BLOCK_WORDS>(mat_vec, x_lane, x_stride, rows, first,
+                                                         blocks, sum);
 
-    device OutT* to = out + (ulong)group.y * n_rows;
-    GGUF_UNROLL for (uint r = 0; r < ROWS; ++r) {
-        const float total = MatVec::finish(simd_sum(sum[r]));
+    GGUF_UNROLL for (uint i = 0; i < SUMS; ++i) {
+        const uint row = row0 + i / X_ROWS, m = i % X_ROWS;
+        const float total = MatVec::finish(simd_sum(sum[i]));
         if (SPLIT_K) {
-            if (lane == 0) partial[simdgroup * ROWS + r] = total;
-        } else if (lane == 0 && row0 + r < n_rows) {
-            to[row0 + r] = (OutT)(total + (float)bias[row0 + r]);
+            if (lane == 0) partial[simdgroup * SUMS + i] = total;
+        } else if (lane == 0 && row < n_rows && m < x_count) {
+            out[(ulong)m * n_rows + row] = (OutT)(total + (float)bias[row]);
         }
     }
     if (SPLIT_K) {
         threadgroup_barrier(mem_flags::mem_threadgroup);
-        const uint row = row0 + lane;
-        if (simdgroup == 0 && lane < ROWS && row < n_rows) {
+        const uint row = row0 + lane / X_ROWS, m = lane % X_ROWS;
+        if (simdgroup == 0 && lane < SUMS && row < n_rows && m < x_count) {
             float total = 0.0f;
-            GGUF_UNROLL for (uint s = 0; s < SIMDGROUPS; ++s) total += partial[s * ROWS + lane];
-            to[row] = (OutT)(total + (float)bias[row]);
+            GGUF_UNROLL for (uint s = 0; s < SIMDGROUPS; ++s) total += partial[s * SUMS + lane];
+            out[(ulong)m * n_rows + row] = (OutT)(total + (float)bias[row]);
         }
     }
 }

@@ -31,7 +31,7 @@ class Built(NamedTuple):
 def built() -> list[Built]:
     """Every kernel that is built ahead of time, of all types.
 
-    Of a tuned type: all operations, tunings, dtypes, address spaces. Of the others only as many
+    Of a common type: all operations, tunings, dtypes, address spaces. Of the others only as many
     as differ by more than a dtype's name; MLX and the tests compile the rest when they call it.
     """
     found = []
@@ -39,6 +39,9 @@ def built() -> list[Built]:
         for operation in dispatch.LINEAR:
             for least, launch in dispatch.launches(fmt, operation):
                 found += _linear(fmt, operation, least, launch.m_tile)
+        for operation in dispatch.EXPERTS:
+            for least, _ in dispatch.launches(fmt, operation):
+                found += _experts(fmt, operation, least)
         found += _gather(fmt)
     return found
 
@@ -46,48 +49,65 @@ def built() -> list[Built]:
 def is_built(fmt: BlockFormat, dtype: str, bias_dtype: str | None, outputs: int) -> bool:
     """Whether the linears of `fmt` on `dtype`, for few outputs, are built ahead of time."""
     small = bias_dtype and outputs < _CONSTANT_BELOW
-    return bias_dtype in bias_dtypes(fmt, dtype) and (dispatch.is_tuned(fmt) or not small)
+    return bias_dtype in bias_dtypes(fmt, dtype) and (dispatch.is_common(fmt) or not small)
 
 
 def bias_dtypes(fmt: BlockFormat, dtype: str) -> tuple[str | None, ...]:
     """The types of bias that linears of `fmt` on `dtype` are built for."""
-    if dispatch.is_tuned(fmt):
+    if dispatch.is_common(fmt):
         return tuple(dict.fromkeys((None, dtype, "float32")))
     return (None, dtype) if dtype == "float32" else (None,)
 
 
 def index_dtypes(fmt: BlockFormat, dtype: str) -> tuple[str, ...]:
-    """The types of indices that gathers of `fmt` to `dtype` are built for."""
-    if dispatch.is_tuned(fmt):
+    """The types of indices that gathers of `fmt` in `dtype` are built for."""
+    if dispatch.is_common(fmt):
         return library.INDICES
     return ("int32",) if dtype == "float16" else ("int64",)
 
 
 def has_few_indices(fmt: BlockFormat, dtype: str) -> bool:
-    """Whether the gathers of `fmt` to `dtype` are built for few indices too."""
-    return dispatch.is_tuned(fmt) or dtype == "float32"
+    """Whether the gathers of `fmt` in `dtype` are built for few indices too."""
+    return dispatch.is_common(fmt) or dtype == "float32"
 
 
 def _linear(fmt: BlockFormat, operation: str, outputs: int, rows: int) -> Iterator[Built]:
-    tuned = dispatch.is_tuned(fmt)
+    common = dispatch.is_common(fmt)
     # A tile for many outputs is the one for few, repeated.
-    for dtype in library.FLOATS if tuned or not outputs else ("bfloat16",):
+    for dtype in library.FLOATS if common or not outputs else ("bfloat16",):
         x = ("x", dtype, (rows, fmt.block_weights))
         for bias_dtype in (None,) if outputs else bias_dtypes(fmt, dtype):
             kernel = library.linear(fmt, operation, dtype, dtype, outputs, bias_dtype)
-            for count in _SMALL_AND_LARGE if tuned and bias_dtype else _LARGE:
+            for count in _SMALL_AND_LARGE if common and bias_dtype else _LARGE:
                 weight = ("weight", "uint8", (count, fmt.block_bytes))
                 bias = (("bias", bias_dtype, (count,)),) if bias_dtype else ()
                 yield Built(fmt, kernel, (x, weight, *bias), dtype)
 
 
+def _experts(fmt: BlockFormat, operation: str, outputs: int) -> Iterator[Built]:
+    weight = ("weight", "uint8", (5, 16, fmt.block_bytes))
+    for dtype, indices in _indices(fmt):
+        # A tile for many outputs is the one for few, repeated.
+        if outputs and dtype != "bfloat16":
+            continue
+        kernel = library.experts(fmt, operation, dtype, dtype, outputs, indices[1])
+        x = ("x", dtype, (*indices[2], fmt.block_weights))
+        yield Built(fmt, kernel, (x, weight, indices), dtype)
+
+
 def _gather(fmt: BlockFormat) -> Iterator[Built]:
     weight = ("weight", "uint8", (16, fmt.block_bytes))
+    for dtype, indices in _indices(fmt):
+        kernel = library.gather(fmt, dtype, indices[1])
+        yield Built(fmt, kernel, (weight, indices), dtype)
+
+
+def _indices(fmt: BlockFormat) -> Iterator[tuple[str, tuple[str, str, tuple[int, ...]]]]:
+    """Dtypes, each with an input of indices."""
     for dtype in library.FLOATS:
         for index_dtype in index_dtypes(fmt, dtype):
-            kernel = library.gather(fmt, dtype, index_dtype)
             for count in _SMALL_AND_LARGE if has_few_indices(fmt, dtype) else _LARGE:
-                yield Built(fmt, kernel, (weight, ("indices", index_dtype, (count,))), dtype)
+                yield dtype, ("indices", index_dtype, (count,))
 
 
 def as_unit(found: Built) -> dict:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from backends.mlx.gguf import formats, kernels
-from backends.mlx.gguf.kernels import cases, units
+from backends.mlx.gguf.kernels import cases, expert_cases, units
 from tools import metal
 
 HERE = Path(kernels.__file__).parent
@@ -36,6 +36,8 @@ def call(found: units.Built) -> tuple[mx.array, np.ndarray, np.ndarray]:
     """Runs a kernel. Returns the output, the exact one and the largest error."""
     fmt, kernel, out_dtype = found.fmt, found.kernel, found.out_dtype
     inputs = {name: (dtype, shape) for name, dtype, shape in found.inputs}
+    if inputs.keys() == {"x", "weight", "indices"}:
+        return call_experts(found)
     outputs, row_bytes = inputs["weight"][1]
     columns = fmt.columns(row_bytes)
     blocks, exact, reach = cases.weight(fmt.name, outputs, columns)
@@ -55,6 +57,20 @@ def call(found: units.Built) -> tuple[mx.array, np.ndarray, np.ndarray]:
     ordered = [arguments[name] for name in kernel.input_names]
     out = kernels.run_kernel(kernel, ordered, (shape[0], outputs), outputs, shape[0])
     bound = formats.linear_bound(cases.as_float64(x), reach, expected, out_dtype)
+    return out, expected, bound
+
+
+def call_experts(found: units.Built) -> tuple[mx.array, np.ndarray, np.ndarray]:
+    """As `call`, of a kernel of experts."""
+    fmt, kernel = found.fmt, found.kernel
+    (_, dtype, shape), (_, _, (experts, outputs, _)), (_, index_dtype, (count,)) = found.inputs
+    blocks, exact, reach = expert_cases.weight(fmt.name, experts, outputs, shape[1])
+    x = cases.activations("zero-mean", shape, dtype)
+    ids = np.arange(count) % experts
+    indices = mx.array(ids).astype(getattr(mx, index_dtype))
+    m = experts if kernel.launch.per_expert else count
+    out = kernels.run_kernel(kernel, [x, blocks, indices], (count, outputs), outputs, m)
+    expected, bound = expert_cases.product(exact, reach, cases.as_float64(x), ids, dtype)
     return out, expected, bound
 
 

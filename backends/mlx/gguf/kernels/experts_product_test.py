@@ -1,0 +1,43 @@
+"""The full product of experts_test's parameters, checked. Run by hand."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from backends.mlx.gguf import formats, kernels
+from backends.mlx.gguf.kernels import cases, expert_cases
+from tools import metal
+
+CASES = tuple(
+    itertools.product(
+        expert_cases.EXPERTS,
+        expert_cases.OUTPUTS,
+        expert_cases.SUPER_BLOCKS,
+        expert_cases.ROWS,
+        expert_cases.CHOICES,
+        cases.DTYPES,
+        kernels.INDICES,
+    )
+)
+
+
+# One test a type and operation: a shard compiles the kernels of its own only.
+@pytest.mark.manual
+@pytest.mark.parametrize("operation", kernels.EXPERTS)
+@pytest.mark.parametrize("type_name", formats.FORMATS)
+def test_product(type_name, operation):
+    wrong = []
+    for case in CASES:
+        experts, outputs, blocks, rows, choice, dtype, index_dtype = case
+        ids = expert_cases.indices(choice, experts, rows)
+        try:
+            with metal.checked():
+                expert_cases.check(
+                    type_name, experts, outputs, blocks, ids, rows[1], dtype, index_dtype,
+                    operation=operation,
+                )
+        except (AssertionError, metal.CheckError, metal.KernelError) as error:
+            wrong.append(f"{case}: {str(error).splitlines()[0]}")
+    assert not wrong, f"{len(wrong)} of {len(CASES)}: " + "; ".join(wrong[:5])
