@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 from backends.mlx.gguf import formats
-
+from backends.mlx.gguf.kernels import dispatch
 from tests.bench.launch import Case
 
 # (outputs, columns): a vocabulary head, the feed-forward layers, an attention projection.
 HEAD, DOWN, SQUARE, UP = (128256, 4096), (4096, 14336), (4096, 4096), (14336, 4096)
-BATCHES = (2, 4, 8, 16)
+BATCHES = (2, 8, 16)
+ALL_BATCHES = (2, 4, 8, 16)
 PREFILL = 512
 BATCH_TYPE = "Q4_K"  # the type whose batches are measured in full
 
 
 def cases(dtype: str = "bfloat16", types: list[str] | None = None) -> list[Case]:
-    """All rows for the types of the table, or for those named in `types`."""
+    """All rows for the types of the table, or for those named in `types`: of the types that are
+    used most, every operation; of the others, the mat-vec of the largest and a small shape."""
     names = [t for t in types or formats.FORMATS if t in formats.FORMATS]
-    found = [Case(t, 1, *shape, dtype) for t in names for shape in (HEAD, DOWN, SQUARE, UP)]
+    common = [t for t in names if dispatch.is_common(formats.get(t))]
+    found = []
+    for name in names:
+        shapes = (HEAD, DOWN, SQUARE, UP) if name in common else (HEAD, SQUARE)
+        found += [Case(name, 1, *shape, dtype) for shape in shapes]
     for shape in (HEAD, SQUARE):
-        for name in names:
-            batches = BATCHES if name == BATCH_TYPE else BATCHES[2:]
+        for name in common:
+            batches = ALL_BATCHES if name == BATCH_TYPE else BATCHES
             found += [Case(name, rows, *shape, dtype) for rows in batches]
-    found += [Case(name, PREFILL, *SQUARE, dtype) for name in names]
+    found += [Case(name, PREFILL, *SQUARE, dtype) for name in common]
     return found

@@ -9,9 +9,8 @@ from types import SimpleNamespace
 
 import torch
 
-from third_party.executorch import mlx_overlay
-
 from tests.bench.launch import Case, Launch, from_unit, gguf_unit
+from third_party.executorch import mlx_overlay
 from tools import metal
 
 mlx_overlay.ensure()

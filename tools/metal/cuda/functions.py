@@ -1,6 +1,6 @@
-"""Finds the functions of a Metal text, which nvcc wants marked `__device__`.
+"""Finds the functions and tables of a Metal text, which nvcc wants marked `__device__`.
 
-nvcc compiles an unmarked function for the host only, and has no switch for that. A scan over
+nvcc compiles what is unmarked for the host only, and has no switch for that. A scan over
 declarations, not a parser: function bodies are skipped, namespaces and classes entered.
 """
 
@@ -22,17 +22,21 @@ _SUBSCRIPT = re.compile(r"\[[^\[\]]*\]")
 _CLOSING = {"(": ")", "[": "]", "{": "}"}
 
 
-def mark_functions(text: str, mark: str = "MSL_TEXT_FN ") -> str:
-    """`text` with `mark` before every function and every constant array at namespace scope."""
-    places = sorted(_places(blank_comments(text)))
-    pieces = []
-    for start, end in zip([0, *places], [*places, len(text)]):
-        pieces.append(text[start:end])
-    return mark.join(pieces)
+def mark_functions(
+    text: str, function: str = "MSL_TEXT_FN ", table: str = "MSL_TEXT_TABLE "
+) -> str:
+    """`text` with `function` before every function and `table` before every constant array at
+    namespace scope."""
+    pieces, end = [], 0
+    for start, is_function in sorted(_places(blank_comments(text))):
+        pieces += [text[end:start], function if is_function else table]
+        end = start
+    return "".join([*pieces, text[end:]])
 
 
-def _places(text: str) -> Iterator[int]:
-    """Where the declarations of functions and constant arrays start, after `template <...>`."""
+def _places(text: str) -> Iterator[tuple[int, bool]]:
+    """Where the declarations of functions (True) and constant arrays (False) start, after
+    `template <...>`."""
     at = 0
     classes: list[bool] = []
     while at < len(text):
@@ -58,7 +62,7 @@ def _places(text: str) -> Iterator[int]:
             opened = end < len(text) and text[end] == "{"
             function = _is_function(head, opened)
             if function or (not any(classes) and _is_constant_array(head)):
-                yield start
+                yield start, function
             if opened and (_CLASS.match(head) or _NAMESPACE.match(head)):
                 classes.append(_CLASS.match(head) is not None)
                 at = end + 1

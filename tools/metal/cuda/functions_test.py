@@ -15,7 +15,8 @@ MARKED = [
     "struct alignas(sizeof(int) * 2) S { int v[(2)]; @int operator[](uint i) { return 0; } };",
     "@bool operator==(S a, S b) { return true; }",
     "struct S { public: enum : uint { A = 1, B = A }; typedef int T; @T f() { return A; } };",
-    "@constant float table[2] = {1.0f, 2.0f};",
+    "#constant float table[2] = {1.0f, 2.0f};",
+    "namespace a { #constant half table[2] = {1, 2}; @half f() { return table[1]; } }",
     "@[[kernel]] void k(device float* x [[buffer(0)]]) { if (x) { x[0] = 1; } }",
 ]
 UNMARKED = [
@@ -34,12 +35,12 @@ UNMARKED = [
 
 @pytest.mark.parametrize("text", MARKED)
 def test_functions_and_constant_arrays(text):
-    assert mark_functions(text.replace("@", ""), "@") == text
+    assert mark_functions(text.replace("@", "").replace("#", ""), "@", "#") == text
 
 
 @pytest.mark.parametrize("text", UNMARKED)
 def test_everything_else(text):
-    assert mark_functions(text, "@") == text
+    assert mark_functions(text, "@", "#") == text
 
 
 def test_unbalanced_text():

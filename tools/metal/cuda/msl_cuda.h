@@ -61,8 +61,14 @@ MSL_FN metal::vec<uint, 3> position(Position p) {
 
 }  // namespace msl
 
-// What functions.py puts before every function of a kernel's text.
+// Two neighbours in the bytes of two 16-bit words each, see bytes_apart of the kernels.
+#define MSL_BYTES_APART(low, high) \
+  metal::vec<uint, 2>(__byte_perm(low, 0, 0x4140), __byte_perm(high, 0, 0x4140))
+
+// What functions.py puts before every function and every table of a kernel's text. A table is
+// read at as many places as there are lanes: not __constant__, which serves one at a time.
 #define MSL_TEXT_FN __device__ __attribute__((always_inline))
+#define MSL_TEXT_TABLE __device__
 #define METAL_FUNC inline __device__
 #define __METAL__ 1
 #define __METAL_VERSION__ 310

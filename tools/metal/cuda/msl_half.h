@@ -11,12 +11,24 @@
 
 #include <type_traits>
 
+// The bits of the half `value`, an integer below 2048: for tables, which are made when compiled.
+MSL_FN constexpr unsigned short msl_half_of_integer(int value) {
+  int mantissa = value < 0 ? -value : value, exponent = 25;
+  if (mantissa == 0) return 0;
+  for (; mantissa < 1024; mantissa *= 2) --exponent;
+  return (unsigned short)((value < 0 ? 0x8000 : 0) | exponent << 10 | (mantissa - 1024));
+}
+
 struct msl_half {
   unsigned short bits;
 
   msl_half() = default;
   template <typename T, std::enable_if_t<std::is_arithmetic<T>::value, int> = 0>
-  MSL_FN msl_half(T value) : msl_half(__float2half_rn(float(value))) {}
+  MSL_FN constexpr msl_half(T value)
+      : bits(__builtin_is_constant_evaluated() && value > T(-2048) && value < T(2048) &&
+                     T(int(value)) == value
+                 ? msl_half_of_integer(int(value))
+                 : __half_as_ushort(__float2half_rn(float(value)))) {}
   template <typename T, std::enable_if_t<std::is_class<T>::value, int> = 0, typename = void>
   MSL_FN explicit msl_half(const T& value) : msl_half(__float2half_rn(float(value))) {}
   MSL_FN msl_half(__half value) : bits(__half_as_ushort(value)) {}
@@ -47,6 +59,10 @@ MSL_HALF_OPERATOR(*, __hmul)
 MSL_HALF_OPERATOR(/, __hdiv)
 #undef MSL_HALF_OPERATOR
 MSL_FN msl_half operator-(msl_half a) { return __hneg(a.native()); }
+// Metal's suffix, which has no underscore; a literal is a double on the GPU.
+#pragma nv_diag_suppress 2506, 20208
+MSL_FN msl_half operator""h(long double value) { return msl_half(float(value)); }
+#define MSL_HALF_FMA(a, b, c) msl_half(__hfma(a.native(), b.native(), c.native()))
 
 MSL_FN unsigned short msl_round_to_bfloat(float value) {
   unsigned short bits;

@@ -73,6 +73,8 @@ MSL_FN bool isfinite(float x) { return __builtin_isfinite(x); }
 MSL_FN float fma(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
 #ifdef MSL_CHECK
 half fma(half a, half b, half c);
+#elif defined(MSL_HALF_FMA)
+MSL_FN half fma(half a, half b, half c) { return MSL_HALF_FMA(a, b, c); }
 #else
 // The product of two halves is exact in float, the sum in double; it is rounded once.
 MSL_FN half fma(half a, half b, half c) { return half(double(float(a) * float(b)) + double(c)); }

@@ -2,30 +2,45 @@
 
 from pathlib import Path
 
-from backends.mlx.gguf.kernels.call import run_gather, run_kernel, run_linear
+from backends.mlx.gguf.kernels.call import run_experts, run_gather, run_kernel, run_linear
 from backends.mlx.gguf.kernels.dispatch import (
+    EXPERTS,
     LINEAR,
     OPERATIONS,
     Launch,
+    expert_for_rows,
+    expert_row_ranges,
     for_rows,
     launch,
     row_ranges,
 )
-from backends.mlx.gguf.kernels.library import FLOATS, INDICES, Kernel, gather, linear
+from backends.mlx.gguf.kernels.library import (
+    FLOATS,
+    INDICES,
+    Kernel,
+    experts,
+    gather,
+    linear,
+)
 from tools import metal
 
 __all__ = [
+    "EXPERTS",
     "FLOATS",
     "INDICES",
     "Kernel",
     "LINEAR",
     "Launch",
     "OPERATIONS",
+    "expert_for_rows",
+    "expert_row_ranges",
+    "experts",
     "for_rows",
     "gather",
     "launch",
     "linear",
     "row_ranges",
+    "run_experts",
     "run_gather",
     "run_kernel",
     "run_linear",

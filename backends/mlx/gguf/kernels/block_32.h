@@ -59,7 +59,7 @@ template <typename F> struct Matrix32 {
 //
 // No conversions: the half with bits 0x6400 | q << 4 is exactly 1024 + 16 q; the 1024 leaves
 // with the sum of x that starts the chain and that the minimum needs anyway.
-template <typename F, uint ROWS> struct MatVec32 {
+template <typename F, uint ROWS, uint X_ROWS> struct MatVec32 {
     enum : uint { LANES = 2, WIDE_X = 0 };
     typedef typename F::Word Word;
 
@@ -72,31 +72,40 @@ template <typename F, uint ROWS> struct MatVec32 {
     // Adds the lane's part of one block of ROWS rows to `sum`. `x`: activations from the
     // lane's first weight on. The block lies `at` words from the start of each row.
     template <bool WIDE, typename InT>
-    void step(device const InT* x, device const Word* const thread* rows, uint at,
+    void step(device const InT* x, uint x_stride, device const Word* const thread* rows, uint at,
               thread float* sum) const {
-        typename Activation<InT>::Staged v[16];
-        load8<WIDE>(x, v);
-        load8<WIDE>(x + 16, v + 8);
-        float x_sum = (float)v[0];
-        GGUF_UNROLL for (uint i = 1; i < 16; ++i) x_sum += (float)v[i];
+        typename Activation<InT>::Staged v[X_ROWS][16];
+        float x_sum[X_ROWS];
+        GGUF_UNROLL for (uint m = 0; m < X_ROWS; ++m) {
+            load8<WIDE>(x + m * x_stride, v[m]);
+            load8<WIDE>(x + m * x_stride + 16, v[m] + 8);
+            x_sum[m] = (float)v[m][0];
+            GGUF_UNROLL for (uint i = 1; i < 16; ++i) x_sum[m] += (float)v[m][i];
+        }
         GGUF_UNROLL for (uint r = 0; r < ROWS; ++r) {
             device const uchar* block = (device const uchar*)(rows[r] + at);
             device const ushort* from = (device const ushort*)(block + F::QUANTS) + 4 * h;
             const uint bits = F::BITS == 5 ? F::fifth(block) >> 8 * h : 0u;
-            float s = -1024.0f * x_sum;
+            float s[X_ROWS];
+            GGUF_UNROLL for (uint m = 0; m < X_ROWS; ++m) s[m] = -1024.0f * x_sum[m];
             GGUF_UNROLL for (uint c = 0; c < 4; ++c) {  // weights 4 c .. 4 c + 3 of the lane's
                 const uint w = as_type<uint>(ushort2(from[c % 2 * 2], from[c % 2 * 2 + 1]));
                 uint q = w >> c / 2 * 4 & 0x0F0F0F0Fu;
                 if (F::BITS == 5) q |= spread(bits >> (c / 2 * 16 + c % 2 * 4)) << 4;
                 const half2 q02 = as_type<half2>(((q & 0x00FF00FFu) << 4) + 0x64006400u);
                 const half2 q13 = as_type<half2>((q >> 4 & 0x0FF00FF0u) | 0x64006400u);
-                s = fma((float)v[4 * c], (float)q02.x, s);
-                s = fma((float)v[4 * c + 1], (float)q13.x, s);
-                s = fma((float)v[4 * c + 2], (float)q02.y, s);
-                s = fma((float)v[4 * c + 3], (float)q13.y, s);
+                GGUF_UNROLL for (uint m = 0; m < X_ROWS; ++m) {
+                    s[m] = fma((float)v[m][4 * c], (float)q02.x, s[m]);
+                    s[m] = fma((float)v[m][4 * c + 1], (float)q13.x, s[m]);
+                    s[m] = fma((float)v[m][4 * c + 2], (float)q02.y, s[m]);
+                    s[m] = fma((float)v[m][4 * c + 3], (float)q13.y, s[m]);
+                }
             }
             const float2 factors = F::factors(block);
-            sum[r] = fma(factors.x * 0.0625f, s, fma(factors.y, x_sum, sum[r]));
+            GGUF_UNROLL for (uint m = 0; m < X_ROWS; ++m) {
+                thread float* to = sum + r * X_ROWS + m;
+                *to = fma(factors.x * 0.0625f, s[m], fma(factors.y, x_sum[m], *to));
+            }
         }
     }
 

@@ -74,6 +74,16 @@ inline void load8(device const T* p, thread typename Activation<T>::Staged* v) {
     }
 }
 
+// Four bytes, each in a half word of its own: neighbours in one word. Apple GPUs widen what they
+// load, so this costs nothing; shifts and masks would.
+inline uint2 bytes_apart(device const ushort* p) {
+#ifdef MSL_BYTES_APART  // compiled for another GPU, to measure there (tools/metal/cuda)
+    return MSL_BYTES_APART(p[0], p[1]);
+#else
+    return as_type<uint2>(ushort4(uchar4(*(device const packed_uchar4*)p)));
+#endif
+}
+
 // The products of two pairs of weights with x[0] and x[2], in two chains.
 template <typename X> inline void dot2(half2 l, thread const X* xl, half2 h, thread const X* xh,
                                        thread float& a, thread float& b) {

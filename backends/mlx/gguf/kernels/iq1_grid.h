@@ -179,11 +179,18 @@ constant ushort IQ1_GRID[2048] = {
     0xaa82, 0xaa88, 0xaa8a, 0xaa95, 0xaaa0, 0xaaa2, 0xaaa8, 0xaaaa,
 };
 
-// Values 4 upper .. 4 upper + 3 of an entry, plus or minus 1/8, in eighths.
-inline void iq1_eighths4(uint entry, uint upper, bool minus, thread int* q) {
-    const uint values = (uint)IQ1_GRID[entry] >> 8 * upper;
-    GGUF_UNROLL for (uint e = 0; e < 4; ++e)
-        q[e] = 8 * ((int)(values >> 2 * e & 3) - 1) + (minus ? -1 : 1);
+// The values of an entry, plus or minus 1/8.
+inline void iq1_values8(uint entry, bool minus, thread half* q) {
+    const uint numbers = IQ1_GRID[entry], spread = numbers | numbers << 8;
+    const half shift = minus ? -17.125h : -16.875h;
+    // A number at bit 6 of a mantissa: the half 1024 + 64 n. Numbers k and k + 4 are 16 bits
+    // apart.
+    GGUF_UNROLL for (uint k = 0; k < 4; ++k) {
+        const uint fields = spread << (6 - 2 * k) & 0x00C000C0u;
+        const half2 n = as_type<half2>(fields | 0x64006400u);
+        q[k] = fma(n.x, 0.015625h, shift);
+        q[k + 4] = fma(n.y, 0.015625h, shift);
+    }
 }
 
 }  // namespace gguf

@@ -12,7 +12,7 @@
 
 namespace gguf {
 
-struct IQ1_M : Grouped<IQ1_M> {
+struct IQ1_M : Grouped<IQ1_M, ushort> {
     struct Block {
         uchar quants[32];
         uchar high[16];
@@ -20,17 +20,16 @@ struct IQ1_M : Grouped<IQ1_M> {
     };
     enum : uint { WEIGHTS = 256, BYTES = sizeof(Block), GROUP = 16 };
 
-    static float scale(device const uchar* block, uint g) {
-        const uint2 words = *(device const uint2*)(block + 48);
-        const uint low = (words.x >> 12 & 0xF) | (words.x >> 24 & 0xF0);
-        const uint high = (words.y >> 12 & 0xF) | (words.y >> 24 & 0xF0);
-        const float d = (float)as_type<half>((ushort)(low | high << 8));
-        const uint scale = (g < 8 ? words.x : words.y) >> (g / 4 % 2 * 16 + g % 4 * 3) & 7;
-        return d * 0.125f * (float)(1 + 2 * scale);
+    static float scale(BlockAt<Word> block, uint g) {
+        const uint x = word_at(block, 24), y = word_at(block, 26);
+        const uint quarters = (x >> 8 & 0x00F000F0u) | (y & 0xF000F000u);
+        const float d = (float)as_type<half>((ushort)((quarters >> 4 & 0x0F0F) | quarters >> 16));
+        const uint scale = (uint)block[24 + g / 4] >> g % 4 * 3 & 7;
+        return d * (float)(1 + 2 * scale);
     }
-    static void quants4(device const uchar* block, uint i, thread int* q) {
-        const uint high = block[32 + i / 4] >> i / 2 % 2 * 4;
-        iq1_eighths4(block[i / 2] | (high & 7) << 8, i % 2, high & 8, q);
+    static void quants8(BlockAt<Word> block, uint i, thread half* q) {
+        const uint high = block.byte(32 + i / 2) >> i % 2 * 4;
+        iq1_values8(block.byte(i) | (high & 7) << 8, high & 8, q);
     }
 };
 

@@ -9,7 +9,7 @@
 
 namespace gguf {
 
-struct IQ1_S : Grouped<IQ1_S> {
+struct IQ1_S : Grouped<IQ1_S, ushort> {
     struct Block {
         half d;
         uchar quants[32];
@@ -17,14 +17,13 @@ struct IQ1_S : Grouped<IQ1_S> {
     };
     enum : uint { WEIGHTS = 256, BYTES = sizeof(Block), GROUP = 32 };
 
-    static float scale(device const uchar* block, uint g) {
-        const uint high = ((device const Block*)block)->high[g];
-        return half_at(block) * 0.125f * (float)(1 + 2 * (high >> 12 & 7));
+    static float scale(BlockAt<Word> block, uint g) {
+        const uint high = block[17 + g];
+        return half_at(block, 0) * (float)(1 + 2 * (high >> 12 & 7));
     }
-    static void quants4(device const uchar* block, uint i, thread int* q) {
-        const uint high = ((device const Block*)block)->high[i / 8];
-        const uint entry = block[2 + i / 2] | (high >> 3 * (i / 2 % 4) & 7) << 8;
-        iq1_eighths4(entry, i % 2, high >> 15, q);
+    static void quants8(BlockAt<Word> block, uint i, thread half* q) {
+        const uint high = block[17 + i / 4];
+        iq1_values8(block.byte(2 + i) | (high >> 3 * (i % 4) & 7) << 8, high >> 15, q);
     }
 };
 

@@ -101,7 +101,7 @@ constant ushort IQ2_S_GRID[1024] = {
     0xaa22, 0xaa28, 0xaa88, 0xaaaa,
 };
 
-struct IQ2_S : Grouped<IQ2_S> {
+struct IQ2_S : Grouped<IQ2_S, ushort> {
     struct Block {
         half d;
         uchar quants[32];
@@ -111,14 +111,12 @@ struct IQ2_S : Grouped<IQ2_S> {
     };
     enum : uint { WEIGHTS = 256, BYTES = sizeof(Block), GROUP = 16 };
 
-    static float scale(device const uchar* block, uint g) {
-        return half_at(block) * iq2_scale(block[74 + g / 2] >> g % 2 * 4);
+    static float scale(BlockAt<Word> block, uint g) {
+        return half_at(block, 0) * iq2_scale(block.byte(74 + g / 2) >> g % 2 * 4);
     }
-    static void quants4(device const uchar* block, uint i, thread int* q) {
-        const uint entry = i / 2;
-        const uint high = block[66 + entry / 4] >> entry % 4 * 2 & 3;
-        iq2_values4(IQ2_S_GRID[block[2 + entry] | high << 8], i % 2, q);
-        apply_signs4(block[34 + entry] >> i % 2 * 4, q);
+    static void quants8(BlockAt<Word> block, uint i, thread half* q) {
+        const uint high = block.byte(66 + i / 4) >> i % 4 * 2 & 3;
+        iq2_values8(IQ2_S_GRID[block.byte(2 + i) | high << 8], block.byte(34 + i), 0, q);
     }
 };
 

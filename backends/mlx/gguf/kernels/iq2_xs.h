@@ -57,7 +57,7 @@ constant ushort IQ2_XS_GRID[512] = {
     0xa8a8, 0xa904, 0xa984, 0xa986, 0xaa28, 0xaa2a, 0xaa91, 0xaaaa,
 };
 
-struct IQ2_XS : Grouped<IQ2_XS> {
+struct IQ2_XS : Grouped<IQ2_XS, ushort> {
     struct Block {
         half d;
         ushort quants[32];
@@ -65,13 +65,12 @@ struct IQ2_XS : Grouped<IQ2_XS> {
     };
     enum : uint { WEIGHTS = 256, BYTES = sizeof(Block), GROUP = 16 };
 
-    static float scale(device const uchar* block, uint g) {
-        return half_at(block) * iq2_scale(block[66 + g / 2] >> g % 2 * 4);
+    static float scale(BlockAt<Word> block, uint g) {
+        return half_at(block, 0) * iq2_scale(block.byte(66 + g / 2) >> g % 2 * 4);
     }
-    static void quants4(device const uchar* block, uint i, thread int* q) {
-        const uint word = ((device const Block*)block)->quants[i / 2];
-        iq2_values4(IQ2_XS_GRID[word & 511], i % 2, q);
-        apply_signs4(signs_of_7(word >> 9) >> i % 2 * 4, q);
+    static void quants8(BlockAt<Word> block, uint i, thread half* q) {
+        const uint word = block[1 + i];
+        iq2_values8(IQ2_XS_GRID[word & 511], word >> 9, eighth_sign(word >> 9), q);
     }
 };
 

@@ -35,21 +35,21 @@ constant ushort IQ2_XXS_GRID[256] = {
     0xa200, 0xa418, 0xa850, 0xa904,
 };
 
-struct IQ2_XXS : Grouped<IQ2_XXS> {
+struct IQ2_XXS : Grouped<IQ2_XXS, ushort> {
     struct Block {
         half d;
         ushort quants[32];
     };
     enum : uint { WEIGHTS = 256, BYTES = sizeof(Block), GROUP = 32 };
 
-    static float scale(device const uchar* block, uint g) {
-        return half_at(block) * iq2_scale(word_at(block + 6 + 8 * g) >> 28);
+    static float scale(BlockAt<Word> block, uint g) {
+        return half_at(block, 0) * iq2_scale((uint)block[4 + 4 * g] >> 12);
     }
-    static void quants4(device const uchar* block, uint i, thread int* q) {
-        device const uchar* group = block + 2 + i / 8 * 8;
-        const uint run = i / 2 % 4;
-        iq2_values4(IQ2_XXS_GRID[group[run]], i % 2, q);
-        apply_signs4(signs_of_7(word_at(group + 4) >> 7 * run) >> i % 2 * 4, q);
+    static void quants8(BlockAt<Word> block, uint i, thread half* q) {
+        const uint group = i / 4, run = i % 4;
+        const uint signs = word_at(block, 3 + 4 * group) >> 7 * run & 127;
+        const uint entry = IQ2_XXS_GRID[block.byte(2 + 8 * group + run)];
+        iq2_values8(entry, signs, eighth_sign(signs), q);
     }
 };
 

@@ -58,7 +58,7 @@ constant ushort IQ3_S_GRID[512] = {
     0x7413, 0x7420, 0x7450, 0x7522, 0x7542, 0x7602, 0x7631, 0x7700,
 };
 
-struct IQ3_S : Grouped<IQ3_S> {
+struct IQ3_S : Grouped<IQ3_S, ushort> {
     struct Block {
         half d;
         uchar quants[64];
@@ -68,15 +68,25 @@ struct IQ3_S : Grouped<IQ3_S> {
     };
     enum : uint { WEIGHTS = 256, BYTES = sizeof(Block), GROUP = 32 };
 
-    static float scale(device const uchar* block, uint g) {
-        const uint scale = block[106 + g / 2] >> g % 2 * 4 & 15;
-        return half_at(block) * (float)(1 + 2 * scale);
+    static float scale(BlockAt<Word> block, uint g) {
+        const uint scale = block.byte(106 + g / 2) >> g % 2 * 4 & 15;
+        return half_at(block, 0) * (float)(1 + 2 * scale);
     }
-    static void quants4(device const uchar* block, uint i, thread int* q) {
-        const uint ninth = block[66 + i / 8] >> i % 8 & 1;
-        const uint entry = IQ3_S_GRID[block[2 + i] | ninth << 8];
-        GGUF_UNROLL for (uint e = 0; e < 4; ++e) q[e] = 1 + 2 * (int)(entry >> 4 * e & 15);
-        apply_signs4(block[74 + i / 2] >> i % 2 * 4, q);
+    static void quants8(BlockAt<Word> block, uint i, thread half* q) {
+        const uint ninth = block.byte(66 + i / 4) >> i % 4 * 2;
+        const uint first = IQ3_S_GRID[block.byte(2 + 2 * i) | (ninth & 1) << 8];
+        const uint second = IQ3_S_GRID[block.byte(3 + 2 * i) | (ninth & 2) << 7];
+        const uint entries = first | second << 16;
+        half2 v[4];
+        GGUF_UNROLL for (uint k = 0; k < 4; k += 2) {
+            // Numbers at bits 0 and 4 of mantissas: the halves 1024 + n and 1024 + 16 n.
+            const uint numbers = entries >> 4 * k;
+            const half2 a = as_type<half2>((numbers & 0x00070007u) | 0x64006400u);
+            const half2 b = as_type<half2>((numbers & 0x00700070u) | 0x64006400u);
+            v[k] = half2(fma(a.x, 2.0h, -2047.0h), fma(a.y, 2.0h, -2047.0h));
+            v[k + 1] = half2(fma(b.x, 0.125h, -127.0h), fma(b.y, 0.125h, -127.0h));
+        }
+        signed8(v[0], v[1], v[2], v[3], block.byte(74 + i), 0, q);
     }
 };
 

@@ -37,7 +37,7 @@ constant ushort IQ3_XXS_GRID[256] = {
     0x7500, 0x7502, 0x7524, 0x7630,
 };
 
-struct IQ3_XXS : Grouped<IQ3_XXS> {
+struct IQ3_XXS : Grouped<IQ3_XXS, ushort> {
     struct Block {
         half d;
         uchar quants[64];
@@ -45,18 +45,27 @@ struct IQ3_XXS : Grouped<IQ3_XXS> {
     };
     enum : uint { WEIGHTS = 256, BYTES = sizeof(Block), GROUP = 32 };
 
-    static float scale(device const uchar* block, uint g) {
-        return half_at(block) * (0.5f + (float)(word_at(block + 66 + 4 * g) >> 28)) * 0.5f;
+    static float scale(BlockAt<Word> block, uint g) {
+        return half_at(block, 0) * (0.5f + (float)((uint)block[34 + 2 * g] >> 12)) * 0.5f;
     }
-    static void quants4(device const uchar* block, uint i, thread int* q) {
-        const uint entry = IQ3_XXS_GRID[block[2 + i]];
-        GGUF_UNROLL for (uint e = 0; e < 4; ++e) {
-            const int n = (int)(entry >> 4 * e & 15);
-            q[e] = 8 * n + (n == 7 ? 6 : 4);
+    static void quants8(BlockAt<Word> block, uint i, thread half* q) {
+        const uint first = IQ3_XXS_GRID[block.byte(2 + 2 * i)];
+        const uint second = IQ3_XXS_GRID[block.byte(3 + 2 * i)];
+        const uint entries = first | second << 16;
+        half2 v[4];
+        GGUF_UNROLL for (uint k = 0; k < 4; k += 2) {
+            // Numbers at bits 0 and 4 of mantissas: the halves 1024 + n and 1024 + 16 n.
+            const uint numbers = entries >> 4 * k;
+            const half2 a = as_type<half2>((numbers & 0x00070007u) | 0x64006400u);
+            const half2 b = as_type<half2>((numbers & 0x00700070u) | 0x64006400u);
+            v[k] = half2(value(fma(a.x, 8.0h, -8188.0h)), value(fma(a.y, 8.0h, -8188.0h)));
+            v[k + 1] = half2(value(fma(b.x, 0.5h, -508.0h)), value(fma(b.y, 0.5h, -508.0h)));
         }
-        const uint signs = word_at(block + 66 + i / 8 * 4) >> 7 * (i / 2 % 4);
-        apply_signs4(signs_of_7(signs) >> i % 2 * 4, q);
+        const uint signs = word_at(block, 33 + i / 4 * 2) >> 7 * (i % 4) & 127;
+        signed8(v[0], v[1], v[2], v[3], signs, eighth_sign(signs), q);
     }
+    // Of 4 + 8 n: the same, but 62 for 60.
+    static half value(half linear) { return linear < 60.0h ? linear : 62.0h; }
 };
 
 }  // namespace gguf

@@ -7,16 +7,16 @@
 
 namespace gguf {
 
-struct IQ4_NL : Grouped<IQ4_NL> {
+struct IQ4_NL : Grouped<IQ4_NL, ushort> {
     struct Block {
         half d;
         uchar quants[16];
     };
     enum : uint { WEIGHTS = 32, BYTES = sizeof(Block), GROUP = 32 };
 
-    static float scale(device const uchar* block, uint) { return half_at(block); }
-    static void quants4(device const uchar* block, uint i, thread int* q) {
-        look_up4(IQ4_VALUES, word_at(block + 2 + i % 4 * 4) >> i / 4 * 4, q);
+    static float scale(BlockAt<Word> block, uint) { return half_at(block, 0); }
+    static void quants4(BlockAt<Word> block, uint i, thread half* q) {
+        look_up4(IQ4_VALUES, word_at(block, 1 + i % 4 * 2) >> i / 4 * 4, q);
     }
 };
 

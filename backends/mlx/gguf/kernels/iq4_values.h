@@ -4,7 +4,7 @@
 
 namespace gguf {
 
-constant int8_t IQ4_VALUES[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
+constant half IQ4_VALUES[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
                                   1,    13,   25,  38,  53,  69,  89,  113};
 
 }  // namespace gguf

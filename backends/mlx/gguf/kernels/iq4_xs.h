@@ -9,7 +9,7 @@
 
 namespace gguf {
 
-struct IQ4_XS : Grouped<IQ4_XS> {
+struct IQ4_XS : Grouped<IQ4_XS, uint> {
     struct Block {
         half d;
         ushort scales_high;
@@ -18,13 +18,13 @@ struct IQ4_XS : Grouped<IQ4_XS> {
     };
     enum : uint { WEIGHTS = 256, BYTES = sizeof(Block), GROUP = 32 };
 
-    static float scale(device const uchar* block, uint g) {
-        const uint2 head = *(device const uint2*)block;
-        const uint scale = (head.y >> 4 * g & 15) | (head.x >> (16 + 2 * g) & 3) << 4;
-        return (float)as_type<half2>(head.x).x * (float)((int)scale - 32);
+    static float scale(BlockAt<Word> block, uint g) {
+        const uint head = block[0];
+        const uint scale = (block[1] >> 4 * g & 15) | (head >> (16 + 2 * g) & 3) << 4;
+        return (float)as_type<half2>(head).x * (float)((int)scale - 32);
     }
-    static void quants4(device const uchar* block, uint i, thread int* q) {
-        const uint word = *(device const uint*)(block + 8 + i / 8 * 16 + i % 4 * 4);
+    static void quants4(BlockAt<Word> block, uint i, thread half* q) {
+        const uint word = block[2 + i / 8 * 4 + i % 4];
         look_up4(IQ4_VALUES, word >> i / 4 % 2 * 4, q);
     }
 };

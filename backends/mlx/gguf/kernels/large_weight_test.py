@@ -11,7 +11,7 @@ import pytest
 
 from backends.mlx.gguf import formats, kernels
 from backends.mlx.gguf.formats import sample
-from backends.mlx.gguf.kernels import cases
+from backends.mlx.gguf.kernels import cases, expert_cases
 from tools import metal
 
 TYPES = pytest.mark.parametrize("type_name", formats.FORMATS)
@@ -53,6 +53,31 @@ def test_linear(type_name, operation, sparse):
     )[0]
     assert computed > 1
     assert (np.abs(found - exact[-computed:]) <= bound[-computed:]).all()
+
+
+@TYPES
+@pytest.mark.parametrize("operation", kernels.EXPERTS)
+def test_experts(type_name, operation, sparse):
+    fmt = formats.get(type_name)
+    columns = 21 * fmt.block_weights
+    weight, blocks = sparse(fmt, columns)
+    experts = weight.shape[0] // FILLED
+    stack = weight[-experts * FILLED :].reshape(experts, FILLED, -1)
+    x = cases.activations("zero-mean", (1, columns), "bfloat16")
+    indices = mx.array([experts - 1] * 8, mx.int64)
+    launch = kernels.launch(fmt, operation, FILLED)
+    tiles = -(-FILLED // launch.n_tile)
+    last = tiles * (experts if launch.per_expert else indices.size)
+    with metal.checked(threadgroups=(last - tiles, last)):
+        out = kernels.run_experts(fmt, x, stack, indices, operation)
+    exact, bound = expert_cases.product(
+        formats.dequantize(fmt, blocks).astype(np.float64)[None],
+        formats.largest_magnitude(fmt, blocks)[None],
+        cases.as_float64(x),
+        np.zeros(1, int),
+        "bfloat16",
+    )
+    cases.check_outputs(out[-1:], exact, bound)
 
 
 @TYPES

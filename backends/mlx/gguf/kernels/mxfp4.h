@@ -9,7 +9,7 @@
 
 namespace gguf {
 
-struct MXFP4 : Grouped<MXFP4> {
+struct MXFP4 : Grouped<MXFP4, uchar> {
     struct Block {
         uchar exponent;
         uchar quants[16];
@@ -17,12 +17,13 @@ struct MXFP4 : Grouped<MXFP4> {
     enum : uint { WEIGHTS = 32, BYTES = sizeof(Block), GROUP = 32 };
 
     // Below 2^-126 a float has no exponent: its mantissa is shifted.
-    static float scale(device const uchar* block, uint) {
-        const uint e = *block;
+    static float scale(BlockAt<Word> block, uint) {
+        const uint e = block[0];
         return as_type<float>(e < 2 ? 0x00200000u << e : (e - 1) << 23);
     }
-    static void quants4(device const uchar* block, uint i, thread int* q) {
-        look_up4(E2M1_DOUBLED, word_of_bytes(block + 1 + i % 4 * 4) >> i / 4 * 4, q);
+    static void quants4(BlockAt<Word> block, uint i, thread half* q) {
+        GGUF_UNROLL for (uint e = 0; e < 4; ++e)
+            q[e] = E2M1_DOUBLED[block[1 + i % 4 * 4 + e] >> i / 4 * 4 & 15];
     }
 };
 

@@ -10,20 +10,20 @@
 
 namespace gguf {
 
-struct NVFP4 : Grouped<NVFP4> {
+struct NVFP4 : Grouped<NVFP4, uint> {
     struct Block {
         uchar scales[4];
         uchar quants[32];
     };
     enum : uint { WEIGHTS = 64, BYTES = sizeof(Block), GROUP = 16 };
 
-    static float scale(device const uchar* block, uint g) {
-        const uint bits = block[g], exponent = bits >> 3 & 15, mantissa = bits & 7;
+    static float scale(BlockAt<Word> block, uint g) {
+        const uint bits = block.byte(g), exponent = bits >> 3 & 15, mantissa = bits & 7;
         if (exponent == 0) return (float)mantissa * 0.0009765625f;
         return bits == 0x7F ? 0.0f : as_type<float>((exponent + 119) << 23 | mantissa << 20);
     }
-    static void quants4(device const uchar* block, uint i, thread int* q) {
-        const uint word = *(device const uint*)(block + 4 + i / 4 * 8 + i % 2 * 4);
+    static void quants4(BlockAt<Word> block, uint i, thread half* q) {
+        const uint word = block[1 + i / 4 * 2 + i % 2];
         look_up4(E2M1_DOUBLED, word >> i / 2 % 2 * 4, q);
     }
 };

@@ -17,8 +17,8 @@ template <> struct Operand<half> {
     enum : uint { MANTISSA = 10, BIAS = 15 };
 
     static Pair from_bits(uint bits) { return as_type<half2>(bits); }
-    // Two integers of at most 8 bits.
-    static Pair exact(int first, int second) { return half2((half)first, (half)second); }
+    // Two numbers of at most 8 significant bits.
+    static Pair exact(half first, half second) { return half2(first, second); }
     static Pair join(half first, half second) { return half2(first, second); }
     static half first(Pair p) { return p.x; }
     static half second(Pair p) { return p.y; }
@@ -35,7 +35,7 @@ template <> struct Operand<bfloat> {
     enum : uint { MANTISSA = 7, BIAS = 127 };
 
     static Pair from_bits(uint bits) { return as_type<bfloat2>(bits); }
-    static Pair exact(int first, int second) {
+    static Pair exact(half first, half second) {
         // Cutting a float off after 8 bits loses none of them.
         const ushort a = as_type<ushort2>((float)first).y, b = as_type<ushort2>((float)second).y;
         return as_type<bfloat2>(ushort2(a, b));
@@ -61,7 +61,7 @@ template <> struct Operand<float> {
         const half2 p = as_type<half2>(bits);
         return float2((float)p.x, (float)p.y);
     }
-    static Pair exact(int first, int second) { return float2((float)first, (float)second); }
+    static Pair exact(half first, half second) { return float2((float)first, (float)second); }
     static Pair join(float first, float second) { return float2(first, second); }
     static float first(Pair p) { return p.x; }
     static float second(Pair p) { return p.y; }

@@ -3,21 +3,21 @@
 //   bytes 0-1   half d
 //   bytes 2-17  signs: bit k of byte 2 + i set: weight 8 i + k = d, else -d
 #pragma once
-#include "grouped.h"
+#include "signs.h"
 
 namespace gguf {
 
-struct Q1_0 : Grouped<Q1_0> {
+struct Q1_0 : Grouped<Q1_0, ushort> {
     struct Block {
         half d;
         uchar signs[16];
     };
     enum : uint { WEIGHTS = 128, BYTES = sizeof(Block), GROUP = 32 };
 
-    static float scale(device const uchar* block, uint) { return half_at(block); }
-    static void quants4(device const uchar* block, uint i, thread int* q) {
-        const uint signs = block[2 + i / 2] >> i % 2 * 4;
-        GGUF_UNROLL for (uint e = 0; e < 4; ++e) q[e] = signs >> e & 1 ? 1 : -1;
+    static float scale(BlockAt<Word> block, uint) { return half_at(block, 0); }
+    static void quants8(BlockAt<Word> block, uint i, thread half* q) {
+        const half2 minus = half2(-1.0h);
+        signed8(minus, minus, minus, minus, block.byte(2 + i), 0, q);
     }
 };
 

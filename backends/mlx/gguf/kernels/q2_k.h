@@ -9,24 +9,26 @@
 
 namespace gguf {
 
-struct Q2_K : Grouped<Q2_K> {
+struct Q2_K : Grouped<Q2_K, uint> {
     struct Block {
         uchar factors[16];
         uchar quants[64];
         half d;
         half dmin;
     };
-    enum : uint { WEIGHTS = 256, BYTES = sizeof(Block), GROUP = 16, HAS_MINIMA = 1 };
+    enum : uint { WEIGHTS = 256, BYTES = sizeof(Block), GROUP = 16, HAS_MINIMA = 1,
+                  ZERO = 1024, UNIT = 16 };
 
-    static float scale(device const uchar* block, uint g) {
-        return half_at(block + 80) * (float)(block[g] & 15);
+    static float scale(BlockAt<Word> block, uint g) {
+        return (float)factors(block).x * (float)(block.byte(g) & 15);
     }
-    static float minimum(device const uchar* block, uint g) {
-        return -half_at(block + 82) * (float)(block[g] >> 4);
+    static float minimum(BlockAt<Word> block, uint g) {
+        return -(float)factors(block).y * (float)(block.byte(g) >> 4);
     }
-    static void quants4(device const uchar* block, uint i, thread int* q) {
-        const uint word = *(device const uint*)(block + 16 + two_bit_byte(i)) >> two_bit_shift(i);
-        GGUF_UNROLL for (uint e = 0; e < 4; ++e) q[e] = word >> 8 * e & 3;
+    static half2 factors(BlockAt<Word> block) { return as_type<half2>(block[20]); }
+    static void quants4(BlockAt<Word> block, uint i, thread half* q) {
+        const uint word = block[4 + two_bit_byte(i) / 4] >> two_bit_shift(i);
+        bytes4(word & 0x03030303u, q);
     }
 };
 

@@ -11,25 +11,25 @@
 
 namespace gguf {
 
-struct Q3_K : Grouped<Q3_K> {
+struct Q3_K : Grouped<Q3_K, ushort> {
     struct Block {
         uchar third[32];
         uchar quants[64];
         uchar scales[12];
         half d;
     };
-    enum : uint { WEIGHTS = 256, BYTES = sizeof(Block), GROUP = 16 };
+    enum : uint { WEIGHTS = 256, BYTES = sizeof(Block), GROUP = 16,
+                  ZERO = 1024 + 16 * 4, UNIT = 16 };
 
-    static float scale(device const uchar* block, uint g) {
-        const uint low = block[96 + g % 8] >> g / 8 * 4 & 15;
-        const uint high = block[104 + g % 4] >> g / 4 * 2 & 3;
-        return half_at(block + 108) * (float)((int)(low | high << 4) - 32);
+    static float scale(BlockAt<Word> block, uint g) {
+        const uint low = block.byte(96 + g % 8) >> g / 8 * 4 & 15;
+        const uint high = block.byte(104 + g % 4) >> g / 4 * 2 & 3;
+        return half_at(block, 54) * (float)((int)(low | high << 4) - 32);
     }
-    static void quants4(device const uchar* block, uint i, thread int* q) {
-        const uint low = word_at(block + 32 + two_bit_byte(i)) >> two_bit_shift(i);
-        const uint third = word_at(block + i % 8 * 4) >> i / 8;
-        GGUF_UNROLL for (uint e = 0; e < 4; ++e)
-            q[e] = (int)((low >> 8 * e & 3) | (third >> 8 * e & 1) << 2) - 4;
+    static void quants4(BlockAt<Word> block, uint i, thread half* q) {
+        const uint low = word_at(block, 16 + two_bit_byte(i) / 2) >> two_bit_shift(i);
+        const uint third = word_at(block, i % 8 * 2) >> i / 8;
+        bytes4((low & 0x03030303u) | (third & 0x01010101u) << 2, q);
     }
 };
 

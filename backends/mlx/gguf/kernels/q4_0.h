@@ -25,7 +25,7 @@ struct Q4_0 {
         decode16_of_32<Q4_0>(block, i, w);
     }
     typedef Matrix32<Q4_0> Matrix;
-    template <uint ROWS> using MatVec = MatVec32<Q4_0, ROWS>;
+    template <uint ROWS, uint X_ROWS> using MatVec = MatVec32<Q4_0, ROWS, X_ROWS>;
 };
 
 }  // namespace gguf

@@ -88,7 +88,8 @@ struct Q4_K {
         }
         static float centred(float sum, float x_sum) { return sum - 1024.0f * x_sum; }
     };
-    template <uint ROWS> using MatVec = SixBitMatVec<LaneQuants, ROWS>;
+    template <uint ROWS, uint X_ROWS>
+    using MatVec = SixBitMatVec<LaneQuants, ROWS, X_ROWS>;
 };
 
 }  // namespace gguf

@@ -67,9 +67,8 @@ struct Q5_K {
         }
     };
 
-    // No conversions: ones are OR-ed outside each field and the fields AND-ed together,
-    // which leaves the half 1 + (527 + 16 q) / 1024. (With q in the lowest bits a shift
-    // fewer would do, but the sum of 1.96875 x would take four bits of accuracy.)
+    // No conversions: the five bits are put together for four bytes at once; the half with bits
+    // 0x6400 | q << 4 is exactly 1024 + 16 q, and its 1024 leaves with the sum of x (see q4_k.h).
     struct LaneQuants {
         struct Words {
             uint4 nibbles;
@@ -79,33 +78,35 @@ struct Q5_K {
         uint from;   // where the lane's quants are in a block, in words
         uint shift;  // of the lane's first sub-block among the fifth bits
 
-        LaneQuants(uint lane, bool) {
+        // Masks, kept from the compiler: known, they would be moved behind the shifts and cost
+        // one operation more each.
+        uint fifths, bytes;
+
+        LaneQuants(uint lane, bool never) {
             from = 3 + 2 * lane;
             shift = 2 * lane;
+            fifths = never ? ~0u : 0x01010101u;
+            bytes = never ? ~0u : 0x00FF00FFu;
         }
         void load(device const Word* row, uint at, uint part, thread Words& words) const {
             words.nibbles = row[at + from + part];
             words.bits = row[at + 1 + part];
         }
-        // Nibbles come to bits 4-7 of a half, fifth bits to bit 8.
         template <typename X> void dot4(thread const Words& words, uint c, thread const X* xl,
                                         thread const X* xh, thread float& a,
                                         thread float& b) const {
             const uint w = words.nibbles[c], bits = words.bits[c] >> shift;
-            const uint l = bits & 0x01010101u, h = bits & 0x02020202u;
-            const half2 l02 = as_type<half2>((w << 4 | 0xFF0FFF0Fu) & (l << 8 | 0x3EFF3EFFu));
-            const half2 l13 = as_type<half2>((w >> 4 | 0xFF0FFF0Fu) & (l | 0x3EFF3EFFu));
-            const half2 h02 = as_type<half2>((w | 0xFF0FFF0Fu) & (h << 7 | 0x3EFF3EFFu));
-            const half2 h13 = as_type<half2>((w >> 8 | 0xFF0FFF0Fu) & (h >> 1 | 0x3EFF3EFFu));
-            dot2(l02, xl, h02, xh, a, b);
-            dot2(l13, xl + 1, h13, xh + 1, a, b);
+            const uint l = (w & 0x0F0F0F0Fu) + ((bits & fifths) << 4);
+            const uint h = (w >> 4 & 0x0F0F0F0Fu) + ((bits & 2 * fifths) << 3);
+            dot2(even(l), xl, even(h), xh, a, b);
+            dot2(odd(l), xl + 1, odd(h), xh + 1, a, b);
         }
-        // From sums of (1 + 527 / 1024 + 16 q / 1024) x to sums of 16 q x.
-        static float centred(float sum, float x_sum) {
-            return fma(-1.5146484375f, x_sum, sum) * 1024.0f;
-        }
+        half2 even(uint q) const { return as_type<half2>(((q & bytes) << 4) + 0x64006400u); }
+        static half2 odd(uint q) { return as_type<half2>((q >> 4 & 0x0FF00FF0u) | 0x64006400u); }
+        static float centred(float sum, float x_sum) { return sum - 1024.0f * x_sum; }
     };
-    template <uint ROWS> using MatVec = SixBitMatVec<LaneQuants, ROWS>;
+    template <uint ROWS, uint X_ROWS>
+    using MatVec = SixBitMatVec<LaneQuants, ROWS, X_ROWS>;
 };
 
 }  // namespace gguf

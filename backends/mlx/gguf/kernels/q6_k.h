@@ -74,24 +74,23 @@ struct Q6_K {
     // positions 8 j .. 8 j + 7 of all four runs of half h: 32 weights with 4 scales.
     //
     // No conversions: ones are OR-ed outside each field and the fields AND-ed together,
-    // which leaves halves of exponent 15, 1.9375 + q / 1024 for runs 0 and 1 and
-    // 1 + (15 + 16 q) / 1024 for runs 2 and 3. A half is a free operand of a float FMA;
-    // its offset, taken at q = 32, leaves with the sum of x that starts the chain.
-    template <uint ROWS> struct MatVec {
+    // which leaves halves of exponent 15, 1.9375 + q / 1024, for runs 0 and 1 and of exponent
+    // 11, (1 + (15 + 16 q) / 1024) / 16, for runs 2 and 3. A half is a free operand of a float
+    // FMA; its offset, taken at q = 32, leaves with the sum of x that starts the chain.
+    template <uint ROWS, uint X_ROWS> struct MatVec {
         // Neighbours in x belong to neighbouring lanes: wide loads gain nothing.
         enum : uint { LANES = 8, WIDE_X = 0 };
 
         uint h, j;
-        uint low, high, scales;  // of the lane's bytes in a block, in words
-        uint shift;
+        uint low, high;  // of the lane's bytes in a block, in words
+        uint scales;     // and in bytes
 
         MatVec(uint lane, bool) {
             h = lane / 4;
             j = lane % 4;
             low = 32 * h + 4 * j;
             high = 64 + 16 * h + 4 * j;
-            scales = 96 + 4 * h;
-            shift = j / 2 * 8;
+            scales = 192 + 8 * h + j / 2;
         }
 
         // Eight bytes as four words: words[2 i] holds bytes 4 i and 4 i + 2 in the low
@@ -105,62 +104,69 @@ struct Q6_K {
 
         uint first_weight() const { return 128 * h + 8 * j; }
 
-        // Adds the lane's part of one block of ROWS rows to `sum`, in units of 1 / 64. `x`:
+        // Adds the lane's part of one block of ROWS rows to `sum`, in units of 1 / 1024. `x`:
         // activations from the lane's first weight on. The block lies `at` words from the
         // start of each row.
-        template <bool WIDE, typename InT> void step(device const InT* x,
-                                                     device const Word* const thread* rows, uint at,
-                                                     thread float* sum) const {
-            typename Activation<InT>::Staged v[4][8];
-            float start[4];
-            GGUF_UNROLL for (uint run = 0; run < 4; ++run) {
-                load8<WIDE>(x + 32 * run, v[run]);
-                float total = (float)v[run][0];
-                GGUF_UNROLL for (uint i = 1; i < 8; ++i) total += (float)v[run][i];
-                start[run] = total * (run < 2 ? -1.96875f : -1.5146484375f);
+        template <bool WIDE, typename InT>
+        void step(device const InT* x, uint x_stride, device const Word* const thread* rows,
+                  uint at, thread float* sum) const {
+            typename Activation<InT>::Staged v[X_ROWS][4][8];
+            float start[X_ROWS][4];
+            GGUF_UNROLL for (uint i = 0; i < X_ROWS * 4; ++i) {
+                const uint m = i / 4, run = i % 4;
+                load8<WIDE>(x + m * x_stride + 32 * run, v[m][run]);
+                float total = (float)v[m][run][0];
+                GGUF_UNROLL for (uint k = 1; k < 8; ++k) total += (float)v[m][run][k];
+                start[m][run] = total * (run < 2 ? -1.96875f : -0.09466552734375f);
             }
             GGUF_UNROLL for (uint r = 0; r < ROWS; ++r) {
                 uint low01[4], low23[4], pairs[4];
                 load8_bytes(rows[r] + (at + low), low01);
                 load8_bytes(rows[r] + (at + low + 16), low23);
                 load8_bytes(rows[r] + (at + high), pairs);
-                float s[4] = {start[0], start[1], start[2], start[3]};
+                float s[X_ROWS][4];
+                GGUF_UNROLL for (uint i = 0; i < X_ROWS * 4; ++i)
+                    s[i / 4][i % 4] = start[i / 4][i % 4];
                 GGUF_UNROLL for (uint w = 0; w < 4; ++w) {
                     const uint a = low01[w], c = low23[w], bits = pairs[w] & 0x00FF00FFu;
                     const uint h4 = bits << 4, h2 = bits << 2;
                     const half2 q[4] = {
                         as_type<half2>((a | 0xFFF0FFF0u) & (h4 | 0x3FCF3FCFu)),
                         as_type<half2>((c | 0xFFF0FFF0u) & (h2 | 0x3FCF3FCFu)),
-                        as_type<half2>((a | 0xFF0FFF0Fu) & (h4 | 0x3CFF3CFFu)),
-                        as_type<half2>((c | 0xFF0FFF0Fu) & (h2 | 0x3CFF3CFFu)),
+                        as_type<half2>((a | 0xFF0FFF0Fu) & (h4 | 0x2CFF2CFFu)),
+                        as_type<half2>((c | 0xFF0FFF0Fu) & (h2 | 0x2CFF2CFFu)),
                     };
                     const uint first = w / 2 * 4 + w % 2;  // the position of the word's low half
-                    GGUF_UNROLL for (uint run = 0; run < 4; ++run) {
-                        s[run] = fma((float)v[run][first], (float)q[run].x, s[run]);
-                        s[run] = fma((float)v[run][first + 2], (float)q[run].y, s[run]);
+                    GGUF_UNROLL for (uint i = 0; i < X_ROWS * 4; ++i) {
+                        const uint m = i / 4, run = i % 4;
+                        s[m][run] = fma((float)v[m][run][first], (float)q[run].x, s[m][run]);
+                        s[m][run] = fma((float)v[m][run][first + 2], (float)q[run].y, s[m][run]);
                     }
                 }
-                sum[r] = combine(rows[r], at, s, sum[r]);
+                GGUF_UNROLL for (uint m = 0; m < X_ROWS; ++m) {
+                    thread float* to = sum + r * X_ROWS + m;
+                    *to = combine(rows[r], at, s[m], *to);
+                }
             }
         }
 
         // Applies the four scales of the lane's runs. A scale byte with its sign bit
         // flipped is the mantissa of the half 1152 + scale.
         float combine(device const Word* row, uint at, thread const float* s, float sum) const {
-            device const Word* t = row + (at + scales);
-            const uint w01 = as_type<uint>(ushort2(t[0], t[1])) >> shift & 0x00FF00FFu;
-            const uint w23 = as_type<uint>(ushort2(t[2], t[3])) >> shift & 0x00FF00FFu;
-            const half2 s01 = as_type<half2>(w01 ^ 0x64806480u);
-            const half2 s23 = as_type<half2>(w23 ^ 0x64806480u);
-            const float fine =
-                fma((float)s01.x - 1152.0f, s[0], ((float)s01.y - 1152.0f) * s[1]);
-            const float coarse =
-                fma((float)s23.x - 1152.0f, s[2], ((float)s23.y - 1152.0f) * s[3]);
-            const float d = (float)as_type<half>(row[at + 104]);
-            return fma(d, fma(fine, 16.0f, coarse), sum);
+            device const uchar* bytes = (device const uchar*)row;
+            const uint from = 2 * at + scales;
+            const ushort2 t01 = ushort2(bytes[from], bytes[from + 2]);
+            const ushort2 t23 = ushort2(bytes[from + 4], bytes[from + 6]);
+            const half2 s01 = as_type<half2>(as_type<uint>(t01) ^ 0x64806480u);
+            const half2 s23 = as_type<half2>(as_type<uint>(t23) ^ 0x64806480u);
+            float scaled = ((float)s01.x - 1152.0f) * s[0];
+            scaled = fma((float)s01.y - 1152.0f, s[1], scaled);
+            scaled = fma((float)s23.x - 1152.0f, s[2], scaled);
+            scaled = fma((float)s23.y - 1152.0f, s[3], scaled);
+            return fma((float)as_type<half>(row[at + 104]), scaled, sum);
         }
 
-        static float finish(float sum) { return sum * 64.0f; }
+        static float finish(float sum) { return sum * 1024.0f; }
     };
 };
 

@@ -38,8 +38,12 @@ struct Q8_0 {
         float offset(uint) const { return 0.0f; }
         // Weights 8 t .. 8 t + 7 of group i: q[e] is the pair of weights e and e + 4.
         template <typename X> void quants(uint i, uint t, thread typename X::Pair* q) const {
-            device const int8_t* from = blocks[i].quants + 8 * t;
-            GGUF_UNROLL for (uint e = 0; e < 4; ++e) q[e] = X::exact(from[e], from[e + 4]);
+            device const Word* from = (device const Word*)blocks[i].quants + 4 * t;
+            GGUF_UNROLL for (uint e = 0; e < 4; ++e) {
+                const uint w = as_type<uint>(ushort2(from[e / 2], from[2 + e / 2]));
+                const half2 v = as_type<half2>((w >> e % 2 * 8 & 0x00FF00FFu) ^ 0x64806480u);
+                q[e] = X::exact(v.x - 1152.0h, v.y - 1152.0h);
+            }
         }
     };
 
@@ -47,7 +51,7 @@ struct Q8_0 {
     //
     // No conversions: a quant with its sign bit flipped is the mantissa of the half
     // 1152 + q; the 1152 leaves with the sum of x that starts the chain.
-    template <uint ROWS> struct MatVec {
+    template <uint ROWS, uint X_ROWS> struct MatVec {
         // Neighbours in x belong to neighbouring lanes: wide loads gain nothing (on an H100
         // they cost 6 percent).
         enum : uint { LANES = 2, WIDE_X = 0 };
@@ -60,29 +64,37 @@ struct Q8_0 {
 
         // Adds the lane's part of one block of ROWS rows to `sum`. `x`: activations from
         // the lane's first weight on. The block lies `at` words from the start of each row.
-        template <bool WIDE, typename InT> void step(device const InT* x,
-                                                     device const Word* const thread* rows, uint at,
-                                                     thread float* sum) const {
-            typename Activation<InT>::Staged v[16];
-            load8<WIDE>(x, v);
-            load8<WIDE>(x + 8, v + 8);
-            float start = (float)v[0];
-            GGUF_UNROLL for (uint i = 1; i < 16; ++i) start += (float)v[i];
-            start *= -1152.0f;
+        template <bool WIDE, typename InT>
+        void step(device const InT* x, uint x_stride, device const Word* const thread* rows,
+                  uint at, thread float* sum) const {
+            typename Activation<InT>::Staged v[X_ROWS][16];
+            float start[X_ROWS];
+            GGUF_UNROLL for (uint m = 0; m < X_ROWS; ++m) {
+                load8<WIDE>(x + m * x_stride, v[m]);
+                load8<WIDE>(x + m * x_stride + 8, v[m] + 8);
+                start[m] = (float)v[m][0];
+                GGUF_UNROLL for (uint i = 1; i < 16; ++i) start[m] += (float)v[m][i];
+                start[m] *= -1152.0f;
+            }
             const uint quants = at + 1 + 8 * half_block;
             GGUF_UNROLL for (uint r = 0; r < ROWS; ++r) {
-                float s = start;
+                float s[X_ROWS];
+                GGUF_UNROLL for (uint m = 0; m < X_ROWS; ++m) s[m] = start[m];
                 GGUF_UNROLL for (uint i = 0; i < 16; i += 4) {
-                    device const Word* p = rows[r] + (quants + i / 2);
-                    const uint w = as_type<uint>(ushort2(p[0], p[1]));
-                    const half2 q02 = as_type<half2>((w & 0x00FF00FFu) ^ 0x64806480u);
-                    const half2 q13 = as_type<half2>((w >> 8 & 0x00FF00FFu) ^ 0x64806480u);
-                    s = fma((float)v[i], (float)q02.x, s);
-                    s = fma((float)v[i + 1], (float)q13.x, s);
-                    s = fma((float)v[i + 2], (float)q02.y, s);
-                    s = fma((float)v[i + 3], (float)q13.y, s);
+                    const uint2 bytes = bytes_apart(rows[r] + (quants + i / 2));
+                    const half2 q01 = as_type<half2>(bytes.x ^ 0x64806480u);
+                    const half2 q23 = as_type<half2>(bytes.y ^ 0x64806480u);
+                    GGUF_UNROLL for (uint m = 0; m < X_ROWS; ++m) {
+                        s[m] = fma((float)v[m][i], (float)q01.x, s[m]);
+                        s[m] = fma((float)v[m][i + 1], (float)q01.y, s[m]);
+                        s[m] = fma((float)v[m][i + 2], (float)q23.x, s[m]);
+                        s[m] = fma((float)v[m][i + 3], (float)q23.y, s[m]);
+                    }
                 }
-                sum[r] = fma((float)as_type<half>(rows[r][at]), s, sum[r]);
+                GGUF_UNROLL for (uint m = 0; m < X_ROWS; ++m) {
+                    thread float* to = sum + r * X_ROWS + m;
+                    *to = fma((float)as_type<half>(rows[r][at]), s[m], *to);
+                }
             }
         }
 

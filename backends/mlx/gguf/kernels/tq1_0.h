@@ -14,15 +14,16 @@ namespace gguf {
 
 constant uchar POWERS_OF_3[5] = {1, 3, 9, 27, 81};
 
-struct TQ1_0 : Grouped<TQ1_0> {
+struct TQ1_0 : Grouped<TQ1_0, ushort> {
     struct Block {
         uchar quants[52];
         half d;
     };
-    enum : uint { WEIGHTS = 256, BYTES = sizeof(Block), GROUP = 32 };
+    enum : uint { WEIGHTS = 256, BYTES = sizeof(Block), GROUP = 32,
+                  ZERO = 1024 + 256, UNIT = 256 };
 
-    static float scale(device const uchar* block, uint) { return half_at(block + 52); }
-    static void quants4(device const uchar* block, uint i, thread int* q) {
+    static float scale(BlockAt<Word> block, uint) { return half_at(block, 26); }
+    static void quants4(BlockAt<Word> block, uint i, thread half* q) {
         uint byte, digit;
         if (i < 40) {
             byte = i % 8 * 4;
@@ -34,9 +35,15 @@ struct TQ1_0 : Grouped<TQ1_0> {
             byte = 48;
             digit = i - 60;
         }
-        const uint word = word_at(block + byte), power = POWERS_OF_3[digit];
-        GGUF_UNROLL for (uint e = 0; e < 4; ++e)
-            q[e] = (int)(((word >> 8 * e & 0xFF) * power & 0xFF) * 3 >> 8) - 1;
+        const uint word = word_at(block, byte / 2), power = POWERS_OF_3[digit];
+        // Two bytes at a time. Times 3, a digit comes to bits 8 and 9 of its half: the mantissa
+        // of 1024 + 256 digit.
+        GGUF_UNROLL for (uint e = 0; e < 2; ++e) {
+            const uint rest = (word >> 8 * e & 0x00FF00FFu) * power & 0x00FF00FFu;
+            const half2 digits = as_type<half2>((rest * 3 & 0x03000300u) | 0x64006400u);
+            q[e] = digits.x;
+            q[e + 2] = digits.y;
+        }
     }
 };
 

@@ -7,17 +7,18 @@
 
 namespace gguf {
 
-struct TQ2_0 : Grouped<TQ2_0> {
+struct TQ2_0 : Grouped<TQ2_0, ushort> {
     struct Block {
         uchar quants[64];
         half d;
     };
-    enum : uint { WEIGHTS = 256, BYTES = sizeof(Block), GROUP = 32 };
+    enum : uint { WEIGHTS = 256, BYTES = sizeof(Block), GROUP = 32,
+                  ZERO = 1024 + 16, UNIT = 16 };
 
-    static float scale(device const uchar* block, uint) { return half_at(block + 64); }
-    static void quants4(device const uchar* block, uint i, thread int* q) {
-        const uint word = word_at(block + two_bit_byte(i)) >> two_bit_shift(i);
-        GGUF_UNROLL for (uint e = 0; e < 4; ++e) q[e] = (int)(word >> 8 * e & 3) - 1;
+    static float scale(BlockAt<Word> block, uint) { return half_at(block, 32); }
+    static void quants4(BlockAt<Word> block, uint i, thread half* q) {
+        const uint word = word_at(block, two_bit_byte(i) / 2) >> two_bit_shift(i);
+        bytes4(word & 0x03030303u, q);
     }
 };
 
