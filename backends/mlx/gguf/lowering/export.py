@@ -9,7 +9,11 @@ from typing import Any
 
 import torch
 from executorch.backends.mlx.partitioner import MLXPartitioner
-from executorch.exir import EdgeProgramManager, to_edge_transform_and_lower
+from executorch.exir import (
+    EdgeCompileConfig,
+    EdgeProgramManager,
+    to_edge_transform_and_lower,
+)
 from torch.export import ExportedProgram
 
 from backends.mlx.gguf import formats
@@ -69,6 +73,9 @@ def export_module(
         edge = to_edge_transform_and_lower(
             exported,
             partitioner=[MLXPartitioner()],
+            # ExecuTorch's check of the program takes the first size of what a `split` or `chunk`
+            # returns as an integer, which makes a dynamic size static.
+            compile_config=EdgeCompileConfig(_check_ir_validity=False),
             constant_methods=dict(constant_methods or {}),
         )
         check_delegated(edge)
@@ -92,14 +99,15 @@ def export_module(
 
 
 def split_shared_weights(program: ExportedProgram) -> None:
-    """Gives each user of a dequantize node a dequantize node of its own, in place.
+    """Gives each user of a decoded weight a dequantize node of its own, in place.
 
     The handlers take a shared node where its users go to one delegate. Where an operator that MLX
     has not lies between them, each delegate needs its own; the blocks are stored once all the same.
     """
     graph = program.graph
-    for node in list(graph.nodes):
-        if weights.is_dequantize(node):
+    # Views before what they are of: each copy of a view then is one more user of that.
+    for node in reversed(list(graph.nodes)):
+        if weights.is_decoded(node):
             for user in list(node.users)[1:]:
                 with graph.inserting_before(user):
                     user.replace_input_with(node, graph.node_copy(node))
@@ -117,6 +125,6 @@ def check_delegated(edge: EdgeProgramManager) -> None:
     ]
     if left:
         raise LoweringError(
-            f"expected GGUF weights of type {', '.join(formats.FORMATS)} in linears and embeddings "
-            f"that MLX takes, found {', '.join(left)}"
+            f"expected GGUF weights of type {', '.join(formats.FORMATS)} in linears, embeddings "
+            f"and products with experts that MLX takes, found {', '.join(left)}"
         )

@@ -53,6 +53,28 @@ def emit_embedding(P: MLXProgramBuilder, operands: Operands) -> None:
     _emit_by_rows(P, operands, [weight, operands.source], [(kernel, 1, None)])
 
 
+def emit_experts(P: MLXProgramBuilder, operands: Operands) -> None:
+    """Emits a row of x times the matrix of its expert, for each index; zeros for one outside."""
+    weight, fmt = operands.weight, operands.weight.fmt
+
+    def kernel(operation: str) -> kernels.Kernel:
+        return kernels.experts(
+            fmt,
+            operation,
+            _name(operands.source_dtype),
+            _name(operands.dtype),
+            operands.last,
+            _name(operands.index_dtype),
+        )
+
+    ranges = [
+        (partial(kernel, operation), first, last)
+        for operation, first, last in kernels.expert_row_ranges(fmt, operands.last, weight.experts)
+    ]
+    inputs = [operands.source, _blocks(P, operands), operands.indices]
+    _emit_by_rows(P, operands, inputs, ranges)
+
+
 def _blocks(P: MLXProgramBuilder, operands: Operands) -> Slot:
     (slot,) = P.slot_map([DelegateState.of(P).placeholder(P, operands.weight)])
     return slot
@@ -68,7 +90,10 @@ def _emit_by_rows(
 
     def prepare(make_kernel: Callable[[], kernels.Kernel]) -> Callable[[], None]:
         kernel = make_kernel()
-        grid_y = operands.rows.tiles(kernel.launch.m_tile)
+        if kernel.launch.per_expert:
+            grid_y = IntOrVid.from_literal(operands.weight.experts)
+        else:
+            grid_y = operands.rows.tiles(kernel.launch.m_tile)
         return lambda: _emit_kernel(P, kernel, inputs, operands, grid_y)
 
     rows.emit_by_rows(

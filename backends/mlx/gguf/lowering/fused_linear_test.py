@@ -100,10 +100,10 @@ def test_dynamic_rows_select_at_run_time(minimum, maximum):
     module = linear(blocks, "Q4_K", torch.float32)
     rows = Dim("rows", min=minimum, max=maximum)
     exported = export(module, random((18, 256), torch.float32), dynamic_shapes=({0: rows},))
-    operations = ("qmm", "qmv", "qmv_batch", "qmv_batch_16")
+    operations = ("qmm", "qmv", "qmv_2", "qmv_batch", "qmv_batch_16")
     assert exported.kernels() == [f"gguf_q4_k_{op}" for op in operations]
-    assert exported.nodes()["IfNode"] == 4
-    selected = {0: None, 1: "qmv", 2: "qmv", 3: "qmv_batch", 8: "qmv_batch"}
+    assert exported.nodes()["IfNode"] == 5
+    selected = {0: None, 1: "qmv", 2: "qmv_2", 3: "qmv_batch", 8: "qmv_batch"}
     selected |= {9: "qmv_batch_16", 16: "qmv_batch_16", 17: "qmm", 40: "qmm"}
     for count, operation in selected.items():
         x = random((count, 256), torch.float32)

@@ -17,7 +17,7 @@ from executorch.backends.mlx.pattern_utils import match_target
 from torch.export import ExportedProgram
 from torch.fx import Node
 
-from backends.mlx.gguf.lowering import fused, operands, repack, weights
+from backends.mlx.gguf.lowering import experts, fused, operands, repack, weights
 from backends.mlx.gguf.lowering.mode import Mode
 from backends.mlx.gguf.lowering.ops import FLOAT_DTYPES
 from backends.mlx.gguf.lowering.state import DelegateState
@@ -25,19 +25,16 @@ from backends.mlx.gguf.lowering.weights import Weight
 
 
 class GGUFHandler(PatternHandler):
-    """Lowers `target(..., dequantize(blocks), ...)`.
+    """Lowers an operator with `dequantize(blocks)`, or views of it, as an operand.
 
-    A dequantize node may have several users. It is claimed only if each of them is lowered with
+    A dequantize node may have several readers. It is claimed only if each of them is lowered with
     it, and belongs to the body of the first: ExecuTorch counts the reads of a body's inputs once
     for each handler that has it.
     """
 
-    target: torch._ops.OpOverload
-    weight_index: int
-
     def __init__(self, head: Node, weight: Weight):
-        first_user = next(iter(weight.node.users))
-        super().__init__(head, [weight.node] if head is first_user else [])
+        first = next(weights.readers(weight.node))
+        super().__init__(head, [*weight.views, *([weight.node] if head is first else [])])
         self.weight = weight
 
     @classmethod
@@ -45,18 +42,37 @@ class GGUFHandler(PatternHandler):
         weight = cls.match(head)
         if weight is None:
             return None
-        if not all(any(h.match(user) for h in HANDLERS) for user in weight.node.users):
+        readers = list(weights.readers(weight.node))
+        # One that has the weight twice has it as x too.
+        if len(set(readers)) < len(readers) or not all(_lowers(r, weight) for r in readers):
             return None
         return cls(head, weight)
 
     @classmethod
     def match(cls, head: Node) -> Weight | None:
         """The weight of `head` if this handler can lower it, from shapes and dtypes alone."""
+        raise NotImplementedError
+
+    def supported(self, P: MLXProgramBuilder, n: Node) -> bool:
+        """True: what cannot be lowered gets no handler."""
+        return True
+
+
+class GGUFMatrixHandler(GGUFHandler):
+    """Lowers `target(..., dequantize(blocks), ...)`."""
+
+    target: torch._ops.OpOverload
+    weight_index: int
+
+    @classmethod
+    def match(cls, head: Node) -> Weight | None:
         if not match_target(head, cls.target) or len(head.args) <= cls.weight_index:
             return None
         node = head.args[cls.weight_index]
         weight = weights.find(node)
-        if weight is None or sum(arg is node for arg in head.args) != 1:
+        if weight is None or weight.experts is not None:
+            return None
+        if sum(arg is node for arg in head.args) != 1:
             return None
         return weight if cls.lowers(head) else None
 
@@ -65,12 +81,8 @@ class GGUFHandler(PatternHandler):
         """Whether the other operands of `head` have types that the kernels take."""
         raise NotImplementedError
 
-    def supported(self, P: MLXProgramBuilder, n: Node) -> bool:
-        """True: what cannot be lowered gets no handler."""
-        return True
 
-
-class GGUFLinearHandler(GGUFHandler):
+class GGUFLinearHandler(GGUFMatrixHandler):
     """`aten.linear(x, dequantize(blocks), bias)`."""
 
     target = torch.ops.aten.linear.default
@@ -86,7 +98,7 @@ class GGUFLinearHandler(GGUFHandler):
         return _emit(P, found, fused.emit_linear, repack.emit_linear)
 
 
-class GGUFEmbeddingHandler(GGUFHandler):
+class GGUFEmbeddingHandler(GGUFMatrixHandler):
     """`aten.embedding(dequantize(blocks), indices)`."""
 
     target = torch.ops.aten.embedding.default
@@ -94,14 +106,29 @@ class GGUFEmbeddingHandler(GGUFHandler):
 
     @classmethod
     def lowers(cls, head: Node) -> bool:
-        return _dtype(head) in FLOAT_DTYPES and _dtype(head.args[1]) in (torch.int32, torch.int64)
+        return _dtype(head) in FLOAT_DTYPES and _dtype(head.args[1]) in weights.INDEX_DTYPES
 
     def __call__(self, P: MLXProgramBuilder, n: Node) -> Slot:
         found = operands.of_embedding(P, n, self.weight)
         return _emit(P, found, fused.emit_embedding, repack.emit_embedding)
 
 
-HANDLERS = (GGUFLinearHandler, GGUFEmbeddingHandler)
+class GGUFExpertsHandler(GGUFHandler):
+    """Rows times the matrices of their experts, see `experts.find`."""
+
+    @classmethod
+    def match(cls, head: Node) -> Weight | None:
+        product = experts.find(head)
+        if product is None or not {_dtype(product.x), _dtype(head)} <= set(FLOAT_DTYPES):
+            return None
+        return product.weight
+
+    def __call__(self, P: MLXProgramBuilder, n: Node) -> Slot:
+        found = operands.of_experts(P, n, experts.find(n))
+        return _emit(P, found, fused.emit_experts, repack.emit_experts)
+
+
+HANDLERS = (GGUFLinearHandler, GGUFEmbeddingHandler, GGUFExpertsHandler)
 
 
 def register() -> None:
@@ -110,6 +137,12 @@ def register() -> None:
         name = f"MLX_{handler.__name__}"
         if name not in REGISTRY.patterns():
             REGISTRY.register_pattern(name)(handler)
+
+
+def _lowers(reader: Node, weight: Weight) -> bool:
+    """Whether a handler takes `reader` with the decoded blocks of `weight` as its weight."""
+    matches = (handler.match(reader) for handler in HANDLERS)
+    return any(found is not None and found.node is weight.node for found in matches)
 
 
 def _dtype(node: Node) -> torch.dtype:

@@ -1,4 +1,4 @@
-"""The operands of a linear or an embedding, read from its node for both ways of lowering it."""
+"""The operands of an operator with GGUF weights, read from its node for both ways to lower it."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from executorch.backends.mlx.builder.slot_manager import Slot
 from executorch.backends.mlx.serialization.mlx_graph_schema import IntOrVid, ReshapeNode
 from torch.fx import Node
 
+from backends.mlx.gguf.lowering.experts import Product
 from backends.mlx.gguf.lowering.rows import Rows
 from backends.mlx.gguf.lowering.state import DelegateState
 from backends.mlx.gguf.lowering.weights import Weight
@@ -18,11 +19,12 @@ from backends.mlx.gguf.lowering.weights import Weight
 
 @dataclass(frozen=True)
 class Operands:
-    """`source` is x of a linear, or the indices of an embedding.
+    """`source` is x, or the indices of an embedding; `indices` are those of experts.
 
     leading: the sizes of the output but for the last, which is `last`.
     rows: the product of `leading`.
     dtype: the output's, as the graph's node has it.
+    is_column: the last two sizes are exchanged: the output is (R, N, 1), not (R, 1, N).
     """
 
     weight: Weight
@@ -35,10 +37,16 @@ class Operands:
     leading: list[IntOrVid]
     last: int
     rows: Rows
+    indices: Slot | None = None
+    index_dtype: torch.dtype | None = None
+    is_column: bool = False
 
     @property
     def shape(self) -> list[IntOrVid]:
-        return [*self.leading, IntOrVid.from_literal(self.last)]
+        last = IntOrVid.from_literal(self.last)
+        if self.is_column:
+            return [*self.leading[:-1], last, self.leading[-1]]
+        return [*self.leading, last]
 
 
 def of_linear(P: MLXProgramBuilder, node: Node, weight: Weight) -> Operands:
@@ -86,6 +94,34 @@ def of_embedding(P: MLXProgramBuilder, node: Node, weight: Weight) -> Operands:
         leading=leading,
         last=weight.columns,
         rows=rows,
+    )
+
+
+def of_experts(P: MLXProgramBuilder, node: Node, product: Product) -> Operands:
+    """Reads `product`; a column of x becomes the row that MLX's own operators take."""
+    source, indices = P.slot_map([product.x, product.indices])
+    ids, x = product.indices.meta["val"], product.x.meta["val"]
+    leading, rows = _rows(P, product.indices, indices, ids.dim())
+    leading.append(IntOrVid.from_literal(1))
+    if product.is_column:
+        _, row = P.make_tmp_slot()
+        shape = [*leading, IntOrVid.from_literal(product.weight.columns)]
+        P.emit(ReshapeNode(x=P.slot_to_tid(source), out=P.slot_to_tid(row), shape=shape))
+        source = row
+    return Operands(
+        weight=product.weight,
+        source=source,
+        source_dtype=x.dtype,
+        bias=None,
+        bias_dtype=None,
+        out=P.make_or_get_slot(node),
+        dtype=node.meta["val"].dtype,
+        leading=leading,
+        last=product.weight.rows,
+        rows=rows,
+        indices=indices,
+        index_dtype=ids.dtype,
+        is_column=product.is_column,
     )
 
 

@@ -31,7 +31,8 @@ def test_dequantize(ggml_type, dtype):
     "blocks, ggml_type, dtype, message",
     [
         (BLOCKS[0], "Q4_K", torch.float32, r"expected 2 dimensions .* found shape \(288,\)"),
-        (BLOCKS[None], "Q4_K", torch.float32, r"expected 2 dimensions .* found shape \(1, 5, 288"),
+        (BLOCKS[None, None], "Q4_K", torch.float32, r"or 3 with .* found shape \(1, 1, 5, 288\)"),
+        (BLOCKS[None, :, :287], "Q4_K", torch.float32, "multiple of 144 bytes, found 287"),
         (BLOCKS, "Q9_K", torch.float32, "expected one of .*Q4_K.* found 'Q9_K'"),
         (BLOCKS[:, :287], "Q4_K", torch.float32, "multiple of 144 bytes, found 287"),
         (BLOCKS[:, :0], "Q4_K", torch.float32, "multiple of 144 bytes, found 0"),
@@ -44,6 +45,15 @@ def test_bad_weights(make, blocks, ggml_type, dtype, message):
     with pytest.raises(ValueError, match=message) as error:
         make(blocks, ggml_type, dtype)
     assert "\n" not in str(error.value)
+
+
+def test_dequantize_experts():
+    blocks = quantize("Q4_K", 6, 512).reshape(2, 3, -1)
+    found = dequantize(blocks, "Q4_K", torch.float32)
+    assert found.shape == (2, 3, 512)
+    for expert in range(2):
+        assert torch.equal(found[expert], dequantize(blocks[expert], "Q4_K", torch.float32))
+    torch.library.opcheck(dequantize.default, (blocks, "Q4_K", torch.float32))
 
 
 def test_shape_without_data():
@@ -85,6 +95,24 @@ def test_embedding():
 def test_transpose_is_plain():
     weight = GGUFTensor.from_blocks(BLOCKS, "Q4_K", torch.float32)
     assert torch.equal(weight.t(), weight.dequantize().t())
+
+
+@pytest.mark.parametrize(
+    "view",
+    [
+        lambda weight: weight.transpose(-1, -2),
+        lambda weight: weight.permute(0, 2, 1),
+        lambda weight: weight.mT,
+        lambda weight: weight[torch.tensor([1, 0, 1])],
+    ],
+)
+def test_views_of_experts_are_plain(view):
+    blocks = quantize("Q4_K", 6, 512).reshape(2, 3, -1)
+    weight = GGUFTensor.from_blocks(blocks, "Q4_K", torch.float32)
+    assert (weight.shape, weight.blocks.shape) == ((2, 3, 512), blocks.shape)
+    found = view(weight)
+    assert type(found) is torch.Tensor
+    assert torch.equal(found, view(dequantize(blocks, "Q4_K", torch.float32)))
 
 
 def test_other_operators_are_refused():

@@ -85,9 +85,15 @@ class Sizes:
         return self._known[key]
 
     def _lasting_slot(self) -> Slot:
-        """A slot of its own: the builder's temporary ones are used again after each operator."""
+        """A slot of its own: the builder's temporary ones are used again after each operator.
+
+        Its id is new, too: ExecuTorch reads the flag that `mlx.moe_gather_inputs` computes from a
+        slot that it has already returned.
+        """
         manager = self._P.slot_manager
-        index = manager.vid_managers[IdSpace.Temp].get_id()
+        ids = manager.vid_managers[IdSpace.Temp]
+        index = ids.next_new_id
+        ids.next_new_id += 1
         slot = Slot(id_type=IdType.SymInt, id_space=IdSpace.Temp, idx=index)
         manager.set_slot(f"mlx_gguf_size_{len(self._known)}", slot)
         return slot

@@ -1,8 +1,9 @@
-"""`GGUFTensor`: a weight that keeps the bytes of its GGUF blocks and looks like a float matrix.
+"""`GGUFTensor`: a weight that keeps the bytes of its GGUF blocks and looks like float matrices.
 
-It can replace the weight of an `nn.Linear` or `nn.Embedding`. A linear or an embedding of it
-becomes `mlx_gguf::dequantize` followed by the plain operator, in eager and in an exported
-program alike; whoever lowers the program may fuse the two.
+It can replace the weight of an `nn.Linear` or `nn.Embedding`, or with 3 dimensions the weights of
+experts. A linear, an embedding, a transposition or an index of it becomes `mlx_gguf::dequantize`
+followed by the plain operator, in eager and in an exported program alike; whoever lowers the
+program may fuse the two.
 """
 
 from __future__ import annotations
@@ -10,16 +11,17 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-from backends.mlx.gguf.lowering.ops import checked_format
+from backends.mlx.gguf.lowering.ops import checked_format, float_shape
 
 aten = torch.ops.aten
 
 
 class GGUFTensor(torch.Tensor):
-    """A float matrix of shape (rows, K) stored as GGUF blocks.
+    """A float matrix (rows, K), or one for each expert (experts, rows, K), stored as GGUF blocks.
 
     Attributes:
-        blocks: uint8 of shape (rows, bytes per row), as in the file.
+        blocks: uint8 of shape (rows, bytes per row) or (experts, rows, bytes per row), as in the
+            file.
         ggml_type: ggml's name of the format, such as "Q4_K".
 
     `dtype` is the type the weight claims and decodes to, which must be that of the activations, as
@@ -32,9 +34,8 @@ class GGUFTensor(torch.Tensor):
     @staticmethod
     def __new__(cls, blocks: torch.Tensor, ggml_type: str, dtype: torch.dtype):
         fmt = checked_format(blocks, ggml_type, dtype)
-        shape = (blocks.shape[0], fmt.columns(blocks.shape[1]))
         self = torch.Tensor._make_wrapper_subclass(
-            cls, shape, dtype=dtype, device=blocks.device, requires_grad=False
+            cls, float_shape(fmt, blocks), dtype=dtype, device=blocks.device, requires_grad=False
         )
         self.blocks = blocks
         self.ggml_type = fmt.name
@@ -47,16 +48,16 @@ class GGUFTensor(torch.Tensor):
     def from_blocks(
         cls, blocks: torch.Tensor, ggml_type: str, dtype: torch.dtype = torch.bfloat16
     ) -> GGUFTensor:
-        """Wraps `blocks`, uint8 (rows, bytes per row), without a copy where they are contiguous.
+        """Wraps `blocks`, uint8 ([experts,] rows, bytes per row); no copy if they are contiguous.
 
         Raises:
-            ValueError: unknown `ggml_type`, `blocks` not a uint8 matrix of whole blocks, or
+            ValueError: unknown `ggml_type`, `blocks` not uint8 matrices of whole blocks, or
                 `dtype` not float32, float16 or bfloat16.
         """
         return cls(blocks.contiguous(), ggml_type, dtype)
 
     def dequantize(self, dtype: torch.dtype | None = None) -> torch.Tensor:
-        """Returns the plain float matrix (rows, K) of `dtype`, by default the weight's own."""
+        """Returns the plain float tensor of `dtype`, by default the weight's own."""
         return torch.ops.mlx_gguf.dequantize(self.blocks, self.ggml_type, dtype or self.dtype)
 
     def __repr__(self):
@@ -77,8 +78,8 @@ class GGUFTensor(torch.Tensor):
         handler = _HANDLERS.get(func)
         if handler is None:
             raise NotImplementedError(
-                f"{cls.__name__}: expected a linear or an embedding of the weight, found {func}; "
-                "dequantize() gives a plain tensor"
+                f"{cls.__name__}: expected a linear, an embedding, a transposition or an index of "
+                f"the weight, found {func}; dequantize() gives a plain tensor"
             )
         return handler(*args, **kwargs)
 
@@ -92,12 +93,9 @@ def _linear(x, weight, bias=None):
     return F.linear(x, weight.dequantize(), bias)
 
 
-def _embedding(weight, indices, *args, **kwargs):
-    return aten.embedding.default(weight.dequantize(), indices, *args, **kwargs)
-
-
-def _t(weight):
-    return weight.dequantize().t()
+def _dequantized(func):
+    """`func` of the plain tensor."""
+    return lambda weight, *args, **kwargs: func(weight.dequantize(), *args, **kwargs)
 
 
 def _same(weight):
@@ -122,8 +120,16 @@ def _to_copy(weight, *, dtype=None, device=None, **_):
 
 _HANDLERS = {
     aten.linear.default: _linear,
-    aten.embedding.default: _embedding,
-    aten.t.default: _t,
+    **{
+        func: _dequantized(func)
+        for func in (
+            aten.embedding.default,
+            aten.t.default,
+            aten.transpose.int,
+            aten.permute.default,
+            aten.index.Tensor,
+        )
+    },
     aten.detach.default: _same,
     aten.alias.default: _same,
     aten.clone.default: _clone,

@@ -95,6 +95,31 @@ def assert_product(
     assert (error <= allowed).all(), f"worst error {np.max(error / allowed)} of what is allowed"
 
 
+def assert_expert_product(
+    found: mx.array,
+    ggml_type: str,
+    blocks: torch.Tensor,
+    x: torch.Tensor,
+    indices: torch.Tensor,
+    dtype: torch.dtype,
+    weights: np.ndarray | None = None,
+) -> None:
+    """Checks `found` of R rows in any shape: rows of x times the matrices of their experts.
+
+    blocks: (experts, rows, bytes per row). x: R rows, or a divisor of R, each then repeated.
+    indices: R experts. weights: float64 (experts, rows, columns), by default the exact ones.
+    """
+    experts = indices.flatten()
+    lines = x.reshape(-1, max(x.shape[-2:]))
+    lines = lines.repeat_interleave(len(experts) // len(lines), dim=0)
+    found = found.reshape(len(experts), -1)
+    for expert in experts.unique().tolist():
+        (which,) = (experts == expert).nonzero(as_tuple=True)
+        rows = found[mx.array(which.numpy())]
+        exact = None if weights is None else weights[expert]
+        assert_product(rows, ggml_type, blocks[expert], lines[which], dtype, weights=exact)
+
+
 def assert_dtype(found: mx.array, dtype: torch.dtype) -> None:
     assert str(found.dtype).split(".")[-1] == str(dtype).split(".")[-1]
 
@@ -115,8 +140,12 @@ class Exported:
         os.unlink(file.name)
 
     def __call__(self, *inputs: torch.Tensor) -> mx.array:
-        (out,) = self._runner(*inputs)
+        (out,) = self.run(*inputs)
         return out
+
+    def run(self, *inputs: torch.Tensor) -> list[mx.array]:
+        """All outputs of the program."""
+        return self._runner(*inputs)
 
     @cached_property
     def _runner(self) -> Runner:

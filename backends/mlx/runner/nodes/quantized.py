@@ -1,8 +1,9 @@
 """Products with MLX-quantized matrices, and dequantization.
 
-MLX's affine CPU kernels are slow, and in bfloat16 they round every step. Here affine weights are
-dequantized in float32 and multiplied in float32, which is closest to the GPU's float
-accumulation; a weight that is constant is dequantized once.
+MLX's CPU kernels are slow, and in bfloat16 they round every step. Here weights are dequantized in
+float32 and multiplied in float32, which is closest to the GPU's float accumulation; a weight that
+is constant is dequantized once. The matrices of experts are too many to keep so: MLX's kernel
+multiplies them, in float32.
 """
 
 from __future__ import annotations
@@ -18,32 +19,23 @@ _AFFINE = "affine"
 
 @node("QuantizedMatmulNode")
 def quantized_matmul(run, n):
-    x, scales = run.tensor(n.x), run.tensor(n.scales)
-    if n.mode != _AFFINE:
-        product = mx.quantized_matmul(
-            x,
-            run.tensor(n.w),
-            scales,
-            run.optional_tensor(n.biases),
-            transpose=n.transpose,
-            group_size=n.group_size,
-            bits=n.bits,
-            mode=n.mode,
-        )
-        run.set(n.out, product)
-        return
+    x = run.tensor(n.x)
     weight = _constant_weight(run, n)
     product = x.astype(mx.float32) @ (weight.T if n.transpose else weight)
-    run.set(n.out, product.astype(_result_type(x, scales, run.tensor(n.biases))))
+    run.set(n.out, product.astype(_product_type(run, n)))
 
 
 @node("GatherQmmNode")
 def gather_qmm(run, n):
+    x, scales, biases = run.tensor(n.x), run.tensor(n.scales), run.optional_tensor(n.biases)
+    dtype = _product_type(run, n)
+    if n.mode == _AFFINE:
+        scales, biases = scales.astype(mx.float32), biases.astype(mx.float32)
     product = mx.gather_qmm(
-        run.tensor(n.x),
+        x.astype(mx.float32),
         run.tensor(n.w),
-        run.tensor(n.scales),
-        run.optional_tensor(n.biases),
+        scales,
+        biases,
         lhs_indices=run.optional_tensor(n.lhs_indices),
         rhs_indices=run.optional_tensor(n.rhs_indices),
         transpose=n.transpose,
@@ -52,57 +44,68 @@ def gather_qmm(run, n):
         mode=n.mode,
         sorted_indices=_is_sorted(run, n),
     )
-    run.set(n.out, product)
+    run.set(n.out, product.astype(dtype))
 
 
 @node("GatherMmNode")
 def gather_mm(run, n):
+    a, b = run.tensor(n.a), run.tensor(n.b)
+    # All that MLX has on the CPU.
     product = mx.gather_mm(
-        run.tensor(n.a),
-        run.tensor(n.b),
+        a.astype(mx.float32),
+        b.astype(mx.float32),
         lhs_indices=run.optional_tensor(n.lhs_indices),
         rhs_indices=run.optional_tensor(n.rhs_indices),
         sorted_indices=_is_sorted(run, n),
     )
-    run.set(n.out, product)
+    run.set(n.out, product.astype(_result_type(a, b)))
 
 
 @node("DequantizeNode")
 def dequantize(run, n):
-    scales = run.tensor(n.scales)
-    dtype = scales.dtype if n.dtype is None else scalar_type(n.dtype, "dtype").mlx
-    if n.mode == _AFFINE:
-        run.set(n.out, _affine(run, n).astype(dtype))
-        return
-    weight = mx.dequantize(
-        run.tensor(n.w),
-        scales,
-        run.optional_tensor(n.biases),
-        group_size=n.group_size,
-        bits=n.bits,
-        mode=n.mode,
-        global_scale=run.optional_tensor(n.global_scale),
-        dtype=None if n.dtype is None else dtype,
-    )
-    run.set(n.out, weight)
+    dtype = run.tensor(n.scales).dtype if n.mode == _AFFINE else mx.bfloat16
+    if n.dtype is not None:
+        dtype = scalar_type(n.dtype, "dtype").mlx
+    run.set(n.out, _float32(run, n, run.optional_tensor(n.global_scale)).astype(dtype))
 
 
 def _constant_weight(run, n) -> mx.array:
-    slots = (n.w, n.scales, n.biases)
-    if not all(slot is not None and run.is_fixed(slot) for slot in slots):
-        return _affine(run, n)
-    key = ("affine", *(slot.idx for slot in slots), n.group_size, n.bits)
+    slots = [slot for slot in (n.w, n.scales, n.biases) if slot is not None]
+    if not all(run.is_fixed(slot) for slot in slots):
+        return _float32(run, n)
+    key = (n.mode, *(slot.idx for slot in slots), n.group_size, n.bits)
     if key not in run.cache:
-        run.cache[key] = _affine(run, n)
+        run.cache[key] = _float32(run, n)
         mx.eval(run.cache[key])
     return run.cache[key]
 
 
-def _affine(run, n) -> mx.array:
+def _float32(run, n, global_scale: mx.array | None = None) -> mx.array:
+    """The weight of `n`, dequantized."""
+    factors = [run.tensor(n.scales)]
+    if n.mode == _AFFINE:
+        factors = [factor.astype(mx.float32) for factor in (*factors, _biases(run, n))]
+    return mx.dequantize(
+        run.tensor(n.w),
+        *factors,
+        group_size=n.group_size,
+        bits=n.bits,
+        mode=n.mode,
+        global_scale=global_scale,
+        dtype=mx.float32,
+    )
+
+
+def _biases(run, n) -> mx.array:
     if n.biases is None:
         raise ProgramError("biases", "a tensor (mode 'affine')", "none")
-    scales, biases = (run.tensor(slot).astype(mx.float32) for slot in (n.scales, n.biases))
-    return mx.dequantize(run.tensor(n.w), scales, biases, group_size=n.group_size, bits=n.bits)
+    return run.tensor(n.biases)
+
+
+def _product_type(run, n) -> mx.Dtype:
+    """The dtype of a product: MLX promotes x to affine factors, and to no others."""
+    x = run.tensor(n.x)
+    return _result_type(x, run.tensor(n.scales), _biases(run, n)) if n.mode == _AFFINE else x.dtype
 
 
 def _result_type(*arrays: mx.array) -> mx.Dtype:
