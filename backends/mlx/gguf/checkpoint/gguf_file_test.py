@@ -93,6 +93,8 @@ def test_leading_dimensions_are_rows(tmp_path: Path) -> None:
     path = write_sample(tmp_path / "experts.gguf", {"experts": ("Q4_K", (2, 3, 256))})
     info = GGUFFile(path).tensors["experts"]
     assert info.shape == (2, 3, 256) and info.blocks().shape == (6, 144)
+    assert info.to_torch().shape == (2, 3, 144)
+    assert info.to_torch().data_ptr() == info.blocks().ctypes.data
 
 
 def test_file_without_tensors(tmp_path: Path) -> None:

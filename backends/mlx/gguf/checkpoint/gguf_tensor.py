@@ -83,8 +83,8 @@ class GGUFTensorInfo:
     def to_torch(self) -> torch.Tensor:
         """The tensor on the map's memory, which nothing may write to.
 
-        Dense types: their shape, as float32, float16 or bfloat16. Others: the blocks, uint8
-        (rows, bytes per row).
+        Dense types: their shape, as float32, float16 or bfloat16. Others: the blocks, uint8 of
+        their shape with bytes per row last: (rows, bytes) or, of experts, (experts, rows, bytes).
         """
         import torch
 
@@ -92,6 +92,8 @@ class GGUFTensorInfo:
             # torch has no read-only tensors, and says so.
             warnings.filterwarnings("ignore", "The given NumPy array is not writable")
             data = torch.from_numpy(self.values() if self.is_dense else self.blocks())
+        if not self.is_dense:
+            return data.reshape(*self.shape[:-1], -1)
         return data.view(torch.bfloat16) if self.ggml_type == "BF16" else data
 
 

@@ -133,9 +133,24 @@ def rope(p: Hyperparameters, theta: float = 10000.0) -> dict[str, Any]:
     return parameters
 
 
-def _llama(p: Hyperparameters, arguments: dict[str, Any]) -> PretrainedConfig:
-    from transformers import LlamaConfig
+def experts_used(p: Hyperparameters) -> int:
+    """How many experts of a layer each token goes through."""
+    experts, used = p.count("expert_count"), p.count("expert_used_count")
+    if used > experts:
+        raise p.error("expert_used_count", f"at most the number of experts, {experts}", used)
+    return used
 
+
+def _llama(p: Hyperparameters, arguments: dict[str, Any]) -> PretrainedConfig:
+    from transformers import LlamaConfig, MixtralConfig
+
+    if p.optional("expert_count", int, 0):
+        return MixtralConfig(
+            **arguments,
+            rope_parameters=rope(p),
+            num_local_experts=p.count("expert_count"),
+            num_experts_per_tok=experts_used(p),
+        )
     return LlamaConfig(
         **arguments,
         rope_parameters=rope(p),
@@ -158,6 +173,21 @@ def _qwen3(p: Hyperparameters, arguments: dict[str, Any]) -> PretrainedConfig:
         rope_parameters=rope(p),
         use_sliding_window=False,
         attention_bias=p.has("blk.0.attn_q.bias"),
+    )
+
+
+def _qwen3moe(p: Hyperparameters, arguments: dict[str, Any]) -> PretrainedConfig:
+    from transformers import Qwen3MoeConfig
+
+    return Qwen3MoeConfig(
+        **arguments,
+        rope_parameters=rope(p),
+        use_sliding_window=False,
+        attention_bias=p.has("blk.0.attn_q.bias"),
+        moe_intermediate_size=p.count("expert_feed_forward_length"),
+        num_experts=p.count("expert_count"),
+        num_experts_per_tok=experts_used(p),
+        norm_topk_prob=True,
     )
 
 
@@ -199,6 +229,7 @@ ARCHITECTURES: Mapping[str, Architecture] = {
         Architecture("llama", _llama, interleaved_rope=True),
         Architecture("qwen2", _qwen2),
         Architecture("qwen3", _qwen3),
+        Architecture("qwen3moe", _qwen3moe),
         Architecture("gemma3", _gemma3),
     )
 }

@@ -12,10 +12,16 @@ from torch import nn
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 import gguf
-from backends.mlx.gguf.checkpoint.gguf_file import GGUFError, GGUFFile, GGUFTensorInfo
+from backends.mlx.gguf.checkpoint.gguf_file import (
+    DENSE_TYPES,
+    GGUFError,
+    GGUFFile,
+    GGUFTensorInfo,
+)
 from backends.mlx.gguf.formats import FORMATS
 from backends.mlx.gguf.lowering import GGUFTensor
 from backends.mlx.gguf.model import architecture as architectures
+from backends.mlx.gguf.model.experts import Router, replace_experts
 from backends.mlx.gguf.model.rms_norm import RMSNorm, keep_exact, replace_norms
 
 _FACTORS = "rope_freqs.weight"
@@ -47,8 +53,9 @@ def build(
         network = AutoModelForCausalLM.from_config(
             config, attn_implementation=attention, dtype=dtype
         )
-    network.eval().requires_grad_(False)
     replace_norms(network)
+    replace_experts(network)
+    network.eval().requires_grad_(False)
     names = _tensor_names(file, network)
     _check_all_used(file, names)
     if not allow_dense:
@@ -60,7 +67,8 @@ def build(
         if isinstance(module, RMSNorm):
             tensor = keep_exact(_load(file, info, shape, torch.float32), dtype)
         else:
-            tensor = _load(file, info, shape, dtype)
+            exact = isinstance(module, Router)
+            tensor = _load(file, info, shape, torch.float32 if exact else dtype)
         if architecture.interleaved_rope:
             tensor = _deinterleave(tensor, name, config)
         setattr(module, attribute, nn.Parameter(tensor, requires_grad=False))
@@ -113,6 +121,9 @@ def _load(file: GGUFFile, info: GGUFTensorInfo, shape: tuple[int, ...],
                         f"{list(info.shape)}")
     if info.is_dense:
         return info.to_torch().to(dtype)
+    if len(shape) < 2:
+        raise GGUFError(file.path, f"tensor {info.name}", f"type {', '.join(DENSE_TYPES)}",
+                        info.ggml_type)
     if info.ggml_type in FORMATS:
         return GGUFTensor.from_blocks(info.to_torch(), info.ggml_type, dtype)
     ggml_type = gguf.GGMLQuantizationType[info.ggml_type]

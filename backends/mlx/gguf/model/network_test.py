@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -9,13 +11,13 @@ import torch
 import gguf
 from backends.mlx.gguf.checkpoint.gguf_file import GGUFError, GGUFFile
 from backends.mlx.gguf.lowering import GGUFTensor
-from backends.mlx.gguf.model import network, tiny_model
+from backends.mlx.gguf.model import network, tiny_file, tiny_model
 
 
 @pytest.fixture(scope="module")
 def path(tmp_path_factory):
     path = tmp_path_factory.mktemp("tiny") / "tiny.gguf"
-    tiny_model.write(tiny_model.MODELS["llama"](), path)
+    tiny_file.write(tiny_model.MODELS["llama"](), path)
     return path
 
 
@@ -29,8 +31,26 @@ def test_blocks_stay_in_the_file(path):
     assert built.lm_head.weight is built.model.embed_tokens.weight
 
 
+def test_experts_stay_in_the_file(tmp_path):
+    path = tmp_path / "tiny.gguf"
+    tiny_file.write(tiny_model.MODELS["qwen3moe"](), path)
+    file = GGUFFile(path)
+    mixture = network.build(file, torch.bfloat16).model.layers[1].mlp
+    for name, module in (
+        ("gate", mixture.experts.gate_proj),
+        ("up", mixture.experts.up_proj),
+        ("down", mixture.experts.down_proj),
+    ):
+        info = file.tensors[f"blk.1.ffn_{name}_exps.weight"]
+        assert module.weight.shape == info.shape and module.weight.ggml_type == info.ggml_type
+        assert module.weight.blocks.data_ptr() == info.blocks().ctypes.data
+    router = file.tensors["blk.1.ffn_gate_inp.weight"]
+    assert mixture.gate.weight.dtype == torch.float32
+    assert mixture.gate.weight.data_ptr() == router.values().ctypes.data
+
+
 def test_norms_that_bfloat16_cannot_hold_stay_float32(tmp_path):
-    tiny_model.write(tiny_model.MODELS["llama"](), tmp_path / "tiny.gguf")
+    tiny_file.write(tiny_model.MODELS["llama"](), tmp_path / "tiny.gguf")
     data = bytearray((tmp_path / "tiny.gguf").read_bytes())
     info = GGUFFile(tmp_path / "tiny.gguf").tensors["output_norm.weight"]
     data[info.offset : info.offset + 4] = np.float32(1.001).tobytes()
@@ -42,27 +62,44 @@ def test_norms_that_bfloat16_cannot_hold_stay_float32(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "changes, message",
+    "model, changes, message",
     [
-        ({"leave_out": "blk.1.ffn_up.weight"},
+        ("llama", {"leave_out": "blk.1.ffn_up.weight"},
          "tensor blk.1.ffn_up.weight: expected a tensor for model.layers.1.mlp.up_proj.weight, "
          "found no such tensor"),
-        ({"metadata": {"feed_forward_length": 768}},
+        ("llama", {"metadata": {"feed_forward_length": 768}},
          "tensor blk.0.ffn_gate.weight: expected shape [768, 256], found [512, 256]"),
-        ({"metadata": {"block_count": 1}},
+        ("llama", {"metadata": {"block_count": 1}},
          "tensor blk.1.attn_k.weight: expected only tensors of the llama network, found 9 that "
          "have no place in it"),
-        ({"metadata": {"rope.scaling.type": "dynamic"}},
+        ("llama", {"metadata": {"rope.scaling.type": "dynamic"}},
          "llama.rope.scaling.type: expected none, linear or yarn, found dynamic"),
-        ({"metadata": {"attention.value_length": 32}},
+        ("llama", {"metadata": {"attention.value_length": 32}},
          "llama.attention.value_length: expected the size of a head, 64, found 32"),
+        ("qwen3moe", {"leave_out": "blk.1.ffn_up_exps.weight"},
+         "tensor blk.1.ffn_up_exps.weight: expected a tensor for "
+         "model.layers.1.mlp.experts.up_proj.weight, found no such tensor"),
+        ("qwen3moe", {"leave_out": "blk.0.ffn_gate_inp.weight"},
+         "tensor blk.0.ffn_gate_inp.weight: expected a tensor for model.layers.0.mlp.gate.weight, "
+         "found no such tensor"),
+        ("qwen3moe", {"metadata": {"expert_count": 4}},
+         "tensor blk.0.ffn_gate_exps.weight: expected shape [4, 256, 256], found [8, 256, 256]"),
+        ("qwen3moe", {"metadata": {"expert_count": None}},
+         "metadata 'qwen3moe.expert_count': expected an integer, found no such key"),
+        ("qwen3moe", {"metadata": {"expert_used_count": 9}},
+         "qwen3moe.expert_used_count: expected at most the number of experts, 8, found 9"),
+        ("qwen3moe", {"metadata": {"expert_feed_forward_length": 512}},
+         "tensor blk.0.ffn_gate_exps.weight: expected shape [8, 512, 256], found [8, 256, 256]"),
+        ("mixtral", {"metadata": {"expert_count": None}},
+         "tensor blk.0.ffn_gate.weight: expected a tensor for "
+         "model.layers.0.mlp.gate_proj.weight, found no such tensor"),
     ],
 )
-def test_another_network(changes, message, tmp_path):
+def test_another_network(model, changes, message, tmp_path):
     path = tmp_path / "tiny.gguf"
-    tiny = tiny_model.MODELS["llama"]()
+    tiny = tiny_model.MODELS[model]()
     tiny.metadata.update(changes.get("metadata", {}))
-    tiny_model.write(tiny, path, leave_out=changes.get("leave_out", ""))
+    tiny_file.write(tiny, path, leave_out=changes.get("leave_out", ""))
     with pytest.raises(GGUFError) as caught:
         network.build(GGUFFile(path), torch.float32)
     assert str(caught.value) == f"{path}: {message}"
@@ -71,8 +108,17 @@ def test_another_network(changes, message, tmp_path):
 def test_another_architecture(tmp_path):
     path = tmp_path / "other.gguf"
     _write(path, "mamba", {})
-    with pytest.raises(GGUFError, match="expected one of llama, qwen2, qwen3, gemma3, found mamba"):
+    with pytest.raises(GGUFError, match="expected one of llama, qwen2, .*gemma3, found mamba"):
         network.build(GGUFFile(path), torch.float32)
+
+
+def test_quantized_norm(path):
+    file = GGUFFile(path)
+    norm = dataclasses.replace(file.tensors["output_norm.weight"], ggml_type="Q8_0")
+    file.tensors = {**file.tensors, norm.name: norm}
+    with pytest.raises(GGUFError, match="output_norm.weight: expected type F32, F16, BF16, found "
+                                        "Q8_0"):
+        network.build(file, torch.float32)
 
 
 def test_no_metadata(tmp_path):

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+from transformers import PreTrainedModel
 
 from backends.mlx.gguf.checkpoint.gguf_file import GGUFFile
-from backends.mlx.gguf.model import program, tiny_model
-from backends.mlx.runner import Runner
+from backends.mlx.gguf.model import program, tiny_file, tiny_model
+from backends.mlx.runner import Program, Runner
 
 LENGTH, CHUNK = 21, 8
 
@@ -17,21 +20,51 @@ LENGTH, CHUNK = 21, 8
 @pytest.mark.parametrize("name", tiny_model.MODELS)
 def test_logits(name, lowering, tmp_path):
     """Prefill in chunks, one shorter, then single tokens; past a sliding window and its ring."""
-    tiny = tiny_model.MODELS[name]()
-    truth = tiny_model.write(tiny, tmp_path / "tiny.gguf")
-    file = GGUFFile(tmp_path / "tiny.gguf")
-    exported = program.export(
-        file, tmp_path / "tiny.pte", dtype="float32", max_seq_len=64, prefill_chunk=CHUNK,
-        lowering=lowering, all_logits=True,
-    )
-    tokens = torch.randint(tiny_model.VOCABULARY, (1, LENGTH))
-    with torch.no_grad():
-        expected = truth(tokens, use_cache=False).logits[0].numpy()
-    found = _run(Runner(exported.path), tokens.numpy(), [CHUNK, 5, 1, 1, CHUNK - 2])
+    path, truth = _export(tiny_model.MODELS[name](), tmp_path, CHUNK, lowering=lowering)
+    assert sum(len(method.graphs) for method in Program(path).methods.values()) == 1
+    expected, found = _logits(truth, path, [CHUNK, 5, 1, 1, CHUNK - 2])
     error = np.abs(found - expected).max() / expected.std()
     print(f"{name} {lowering}: largest error {error:.1e} of the logits' standard deviation")
     assert error < 1e-3
     assert (found.argmax(-1) == expected.argmax(-1)).all()
+
+
+@pytest.mark.parametrize("dtype, tolerance", [("float32", 1e-3), ("bfloat16", 0.3)])
+def test_many_rows_of_experts(dtype, tolerance, tmp_path):
+    """Enough tokens in one call that an expert takes its rows together.
+
+    The median over the tokens: after a rounding to bfloat16 another expert may be next for some.
+    """
+    path, truth = _export(
+        tiny_model.MODELS["qwen3moe"](), tmp_path, LENGTH, lowering="fused", dtype=dtype
+    )
+    assert any("gather_qmm" in node.name for node in Program(path).kernels())
+    expected, found = _logits(truth, path, [LENGTH])
+    error = np.median(np.abs(found - expected).max(-1)) / expected.std()
+    print(f"{dtype}: median of the tokens' errors {error:.1e} of the logits' standard deviation")
+    assert error < tolerance
+
+
+def _export(
+    tiny: tiny_model.Tiny, folder: Path, chunk: int, *, dtype: str = "float32", lowering: str
+) -> tuple[Path, PreTrainedModel]:
+    """The program, and the truth."""
+    truth = tiny_file.write(tiny, folder / "tiny.gguf")
+    exported = program.export(
+        GGUFFile(folder / "tiny.gguf"), folder / "tiny.pte", dtype=dtype, max_seq_len=64,
+        prefill_chunk=chunk, lowering=lowering, all_logits=True,
+    )
+    return exported.path, truth
+
+
+def _logits(
+    truth: PreTrainedModel, path: Path, lengths: list[int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """The logits of the truth and of the program for the same tokens, (LENGTH, vocabulary)."""
+    tokens = torch.randint(tiny_model.VOCABULARY, (1, LENGTH))
+    with torch.no_grad():
+        expected = truth(tokens, use_cache=False).logits[0].numpy()
+    return expected, _run(Runner(path), tokens.numpy(), lengths)
 
 
 def _run(runner: Runner, tokens: np.ndarray, lengths: list[int]) -> np.ndarray:

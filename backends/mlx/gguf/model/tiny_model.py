@@ -1,32 +1,19 @@
-"""Writes small random models of every architecture, and holds the truth to compare them with.
-
-The truth is a `transformers` module in float32 with the weights that the file's blocks stand
-for. What llama.cpp's converter does to a checkpoint is written down here a second time, from its
-side: it must not be read from the code under test.
-"""
+"""Small models of every architecture, for `tiny_file.write`."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
 from transformers import (
-    AutoModelForCausalLM,
     Gemma3TextConfig,
     LlamaConfig,
+    MixtralConfig,
     PretrainedConfig,
-    PreTrainedModel,
     Qwen2Config,
     Qwen3Config,
+    Qwen3MoeConfig,
 )
-
-import gguf
-from backends.mlx.gguf import formats
-from backends.mlx.gguf.formats import sample
-from backends.mlx.gguf.tokenizer.sample_vocabulary import add_metadata, byte_level
 
 VOCABULARY = 320
 LAYERS = 2
@@ -41,21 +28,25 @@ _SIZES = dict(
     max_position_embeddings=512,
     rms_norm_eps=1e-5,
 )
-_THETA = 10000.0
+THETA = 10000.0
 
 
 @dataclass(frozen=True)
 class Tiny:
-    """A model to write: its architecture, its `transformers` config and further metadata."""
+    """A model to write: its architecture, its `transformers` config and further metadata.
+
+    A value of None leaves a key out. The matrices take the `types` in turn, but for a router.
+    """
 
     architecture: str
     config: PretrainedConfig
     metadata: dict[str, Any] = field(default_factory=dict)
     rope_factors: tuple[float, ...] = ()
     types: tuple[str, ...] = ("Q4_K", "Q6_K", "Q8_0", "Q5_0")
+    router_type: str = "F32"
 
 
-def _rope(theta: float = _THETA, **scaling) -> dict[str, Any]:
+def _rope(theta: float = THETA, **scaling) -> dict[str, Any]:
     return {"rope_type": "default", "rope_theta": theta} | scaling
 
 
@@ -75,6 +66,24 @@ def _gemma3() -> Tiny:
     )
     metadata = {"attention.sliding_window": 8, "rope.freq_base": 1000000.0}
     return Tiny("gemma3", config, metadata, types=("Q4_0", "Q5_1", "Q8_0"))
+
+
+def _qwen3moe() -> Tiny:
+    config = Qwen3MoeConfig(
+        **_SIZES, rope_parameters=_rope(), tie_word_embeddings=False, num_experts=8,
+        num_experts_per_tok=3, moe_intermediate_size=256, norm_topk_prob=True,
+    )
+    metadata = {"expert_count": 8, "expert_used_count": 3, "expert_feed_forward_length": 256}
+    return Tiny("qwen3moe", config, metadata, types=("Q4_K", "Q6_K", "Q8_0", "Q5_K", "IQ4_XS"))
+
+
+def _mixtral() -> Tiny:
+    config = MixtralConfig(
+        **_SIZES, rope_parameters=_rope(), tie_word_embeddings=True, num_local_experts=4,
+        num_experts_per_tok=2,
+    )
+    metadata = {"expert_count": 4, "expert_used_count": 2}
+    return Tiny("llama", config, metadata, types=("Q4_0", "F16", "Q6_K"), router_type="Q8_0")
 
 
 MODELS = {
@@ -99,84 +108,7 @@ MODELS = {
          "rope.scaling.original_context_length": 128}),
     "qwen3": lambda: Tiny("qwen3", Qwen3Config(
         **_SIZES, rope_parameters=_rope(), tie_word_embeddings=False)),
+    "qwen3moe": _qwen3moe,
+    "mixtral": _mixtral,
     "gemma3": _gemma3,
 }
-
-
-def write(tiny: Tiny, path: Path, *, leave_out: str = "") -> PreTrainedModel:
-    """Writes the file and returns the truth; a tensor named `leave_out` is not written."""
-    torch.manual_seed(0)
-    truth = AutoModelForCausalLM.from_config(
-        tiny.config, attn_implementation="eager", dtype=torch.float32
-    ).eval()
-    writer = gguf.GGUFWriter(path, tiny.architecture)
-    _add_metadata(writer, tiny)
-    add_metadata(writer, byte_level(VOCABULARY))
-    ids = {name: key for key, name in gguf.MODEL_ARCH_NAMES.items()}
-    names = gguf.get_tensor_name_map(ids[tiny.architecture], tiny.config.num_hidden_layers)
-    with torch.no_grad():
-        for index, (parameter, value) in enumerate(truth.named_parameters()):
-            stem, _, suffix = parameter.rpartition(".")
-            name = f"{names.get_name(stem)}.{suffix}"
-            ggml_type = tiny.types[index % len(tiny.types)] if value.dim() == 2 else "F32"
-            data = _fill(tiny, name, value, ggml_type)
-            if name != leave_out:
-                kind = gguf.GGMLQuantizationType[ggml_type]
-                writer.add_tensor(name, data, raw_dtype=kind)
-    if tiny.rope_factors:
-        factors = np.array(tiny.rope_factors, np.float32)
-        writer.add_tensor("rope_freqs.weight", factors)
-        truth.model.rotary_emb.inv_freq /= torch.from_numpy(factors)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-    return truth
-
-
-def _fill(tiny: Tiny, name: str, value: torch.nn.Parameter, ggml_type: str) -> np.ndarray:
-    """Sets a parameter of the truth, and returns what the file holds for it."""
-    if name.endswith("norm.weight"):
-        # Not 1, which would hide a forgotten norm; numbers that bfloat16 holds.
-        held = (torch.rand(value.shape) + 0.5).bfloat16().float()
-        value.copy_(held - 1 if tiny.architecture == "gemma3" else held)
-        return held.numpy()
-    if value.dim() == 1:
-        value.copy_(torch.randn(value.shape) * 0.1)
-        return value.numpy()
-    numbers = (torch.randn(value.shape) * value.shape[1] ** -0.5).numpy()
-    if ggml_type == "F16":
-        held, numbers = numbers.astype(np.float16), numbers.astype(np.float16).astype(np.float32)
-    else:
-        fmt = formats.get(ggml_type)
-        held = sample.quantize(fmt, numbers)
-        numbers = formats.dequantize(fmt, held)
-    value.copy_(torch.from_numpy(numbers))
-    kind = name.split(".")[-2]
-    if tiny.architecture == "llama" and kind in ("attn_q", "attn_k"):
-        held = _interleaved(held, value.shape[0] // tiny.config.head_dim)
-    return held
-
-
-def _interleaved(rows: np.ndarray, heads: int) -> np.ndarray:
-    """Rows in the order of ggml's rotation: of each head 0, n/2, 1, n/2 + 1, ..."""
-    per_head = rows.reshape(heads, 2, -1, rows.shape[1])
-    return np.ascontiguousarray(per_head.swapaxes(1, 2)).reshape(rows.shape)
-
-
-def _add_metadata(writer: gguf.GGUFWriter, tiny: Tiny) -> None:
-    config = tiny.config
-    writer.add_name(f"Tiny {tiny.architecture}")
-    values = {
-        "embedding_length": config.hidden_size,
-        "feed_forward_length": config.intermediate_size,
-        "block_count": config.num_hidden_layers,
-        "context_length": config.max_position_embeddings,
-        "attention.head_count": config.num_attention_heads,
-        "attention.head_count_kv": config.num_key_value_heads,
-        "attention.key_length": config.head_dim,
-        "attention.value_length": config.head_dim,
-        "attention.layer_norm_rms_epsilon": config.rms_norm_eps,
-        "rope.freq_base": _THETA,
-    } | tiny.metadata
-    add_metadata(writer, {f"{tiny.architecture}.{key}": value for key, value in values.items()})
