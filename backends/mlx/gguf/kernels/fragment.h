@@ -39,16 +39,25 @@ template <typename T> inline simdgroup_matrix<T, 8, 8> matrix_of(T first, T seco
 
 inline simdgroup_float8x8 zeros() { return make_filled_simdgroup_matrix<float, 8>(0.0f); }
 
-// Stores a tile of products: row n of `tile` is output n, column m is row m of x.
-template <typename OutT, typename Bias>
-inline void store(simdgroup_float8x8 tile, Fragment at, uint n0, uint m0, uint n_rows,
-                  uint m_rows, Bias bias, device OutT* out) {
+// Which rows a tile has, of x and of the output: neighbours.
+struct RowRange {
+    uint first, count;
+
+    uint x(uint i) const { return first + i; }
+    uint out(uint i) const { return first + i; }
+};
+
+// Stores a tile of products: row n of `tile` is output n0 + n, column m is row m0 + m of `rows`.
+template <typename OutT, typename Bias, typename Rows>
+inline void store(simdgroup_float8x8 tile, Fragment at, uint n0, uint m0, uint n_rows, Rows rows,
+                  Bias bias, device OutT* out) {
     const uint n = n0 + at.row;
     if (n >= n_rows) return;
     GGUF_UNROLL for (uint e = 0; e < 2; ++e) {
         const uint m = m0 + at.column + e;
-        if (m < m_rows)
-            out[(ulong)m * n_rows + n] = (OutT)(tile.thread_elements()[e] + (float)bias[n]);
+        if (m < rows.count)
+            out[(ulong)rows.out(m) * n_rows + n] =
+                (OutT)(tile.thread_elements()[e] + (float)bias[n]);
     }
 }
 

@@ -53,28 +53,6 @@ template <typename F, typename InT> struct MatMat {
     }
 };
 
-// Which rows a tile has, of x and of the output: neighbours.
-struct RowRange {
-    uint first, count;
-
-    uint x(uint i) const { return first + i; }
-    uint out(uint i) const { return first + i; }
-};
-
-// Stores a tile of products: row n of `tile` is output n, column m is row m of `rows`.
-template <typename OutT, typename Bias, typename Rows>
-inline void store_rows(simdgroup_float8x8 tile, Fragment at, uint n0, uint m0, uint n_rows,
-                       Rows rows, Bias bias, device OutT* out) {
-    const uint n = n0 + at.row;
-    if (n >= n_rows) return;
-    GGUF_UNROLL for (uint e = 0; e < 2; ++e) {
-        const uint m = m0 + at.column + e;
-        if (m < rows.count)
-            out[(ulong)rows.out(m) * n_rows + n] =
-                (OutT)(tile.thread_elements()[e] + (float)bias[n]);
-    }
-}
-
 // The tile of the outputs from n0 on for `rows`, at least one and at most T::M.
 template <typename F, typename InT, typename OutT, typename Bias, typename Pair, typename Rows>
 inline void qmm(device const InT* x, device const uchar* weight, Bias bias, device OutT* out,
@@ -163,8 +141,7 @@ inline void qmm(device const InT* x, device const uchar* weight, Bias bias, devi
 
     GGUF_UNROLL for (uint n = 0; n < 4; ++n) {
         GGUF_UNROLL for (uint m = 0; m < 2; ++m)
-            store_rows(sum[n][m], at, n0 + n_tile + 8 * n, m_tile + 8 * m, n_rows, rows, bias,
-                       out);
+            store(sum[n][m], at, n0 + n_tile + 8 * n, m_tile + 8 * m, n_rows, rows, bias, out);
     }
 }
 

@@ -110,8 +110,8 @@ inline void qmv_batch(device const InT* x, device const uchar* weight, Bias bias
             GGUF_UNROLL for (uint e = 0; e < 2; ++e)
                 total[e] += partial[(s * ALL + t) * 64 + 2 * lane + e];
         }
-        store(matrix_of(total[0], total[1]), at, n0 + t / X_TILES * 8, m0 + t % X_TILES * 8,
-              n_rows, m_rows, bias, out);
+        store(matrix_of(total[0], total[1]), at, n0 + t / X_TILES * 8, t % X_TILES * 8, n_rows,
+              RowRange{m0, m_rows - m0}, bias, out);
     }
 }
 
