@@ -91,7 +91,7 @@ def _our_step(kernel: kernels.Kernel) -> int:
         f"{kernel.name}_step",
         [],
         ["out"],
-        f"out[0] = {rows} * Format::WEIGHTS / (uint)Format::MatVec<{rows}>::LANES;",
+        f"out[0] = {rows} * Format::WEIGHTS / (uint)Format::MatVec<{rows}, 1>::LANES;",
         kernel.header,
     )
     (out,) = probe(

@@ -63,6 +63,7 @@ def _qmv_batch(tiles: int, x_tiles: int, simdgroups: int) -> Launch:
     return Launch(32 * simdgroups, 8 * tiles, 8 * x_tiles, tuning)
 
 
+# The types of most weights of most files: every kernel of theirs is built ahead and measured.
 _COMMON = ("Q4_K", "Q5_K", "Q6_K", "Q8_0")
 
 # Outputs from which on a GPU is full with the threadgroups that are best for each output.
@@ -75,14 +76,22 @@ _MANY = 32768
 # Apple hardware.
 _TABLE: dict[tuple[str | None, str], tuple[tuple[int, Launch], ...]] = {
     # Four rows share a load, a widening and a sum of x: two rows cost 0.3 to 0.8 cycles a
-    # weight more (of about 3) on Apple's G13 instruction set. Q5_K: 138 / 21.2 / 22.3 / 9.0,
-    # with two rows 167 / 24.1 / 23.5 / 9.2, with K split over two simdgroups - / 23.0 / 24.9 /
-    # 9.3. Threadgroups of 1, 2 or 4 simdgroups differ by 1 percent.
-    (None, "qmv"): ((0, _qmv(4, 2)),),
+    # weight more (of about 3) on Apple's G13 instruction set. K split over two simdgroups hides
+    # the latency of types with much to decode. Four rows split, four, two, at 128256 x 4096 and
+    # 4096 x 4096: Q6_K 182 / 9.8, 192 / 11.9, 203 / 10.0; Q4_0 139 / 10.3, 149 / 17.5,
+    # 138 / 10.7; Q5_0 163 / 11.3, 173 / 18.3, 170 / 11.9; Q2_K 162 / 12.7, 241 / 20.5,
+    # 199 / 12.6; Q3_K 269 / 12.9, 347 / 13.7, 378 / 15.2; IQ4_XS 194 / 9.8, 273 / 21.7,
+    # 220 / 14.2; IQ3_S 245 / 15.3, 254 / 28.0, 255 / 17.1; IQ2_S 183 / 13.2, 206 / 24.5,
+    # 174 / 10.5; TQ2_0 153 / 10.5, 230 / 16.7, 235 / 13.4; MXFP4 327 / 16.1, 355 / 25.5,
+    # 328 / 17.2. The other types agree.
+    (None, "qmv"): ((0, _qmv(4, 2, split_k=True)),),
     # 113 / 18.0 / 19.1 / 7.8; K split over two simdgroups - / 18.5 / 18.5 / 7.5.
     ("Q4_K", "qmv"): ((0, _qmv(4, 2, split_k=True)), (8192, _qmv(4, 2))),
-    # Four rows: 187 / 25.8 / 33.6 / 11.3; two: 194 / 25.2 / 26.4 / 9.3.
-    ("Q6_K", "qmv"): ((0, _qmv(2, 2)), (_MANY, _qmv(4, 2))),
+    # 138 / 21.2 / 22.3 / 9.0, with two rows 167 / 24.1 / 23.5 / 9.2, with K split over two
+    # simdgroups - / 23.0 / 24.9 / 9.3. Threadgroups of 1, 2 or 4 simdgroups differ by 1 percent.
+    ("Q5_K", "qmv"): ((0, _qmv(4, 2)),),
+    # 128256 x 4096 and 4096 x 4096: 185 / 13.9, split 224 / 15.3, two rows 213 / 11.8.
+    ("IQ4_NL", "qmv"): ((0, _qmv(4, 2)),),
     # A lane has 16 weights of a row only: more simdgroups on a row hide the latency. Four
     # rows: 235 / 35.3 / 51.0 / 16.7, K split over four: 204 / 27.9 / 27.1 / 9.4. Two rows:
     # 214 / 28.2 / 36.6 / 12.4, K split over two: 203 / 26.3 / 27.7 / 9.6.
