@@ -73,8 +73,10 @@ def subjects(types: list[str]) -> list[Subject]:
                     case, kernel.name, kernel.header, kernel.source, kernel.input_names,
                     kernel.template,
                 )
-                rows = dict(launch.tuning)["ROWS"]
-                label = f"ours, {rows} row{'s' * (rows > 1)} a simdgroup"
+                tuning = dict(launch.tuning)
+                label = f"ours, {tuning['ROWS']} rows a simdgroup"
+                if tuning["SPLIT_K"]:
+                    label += ", K split"
                 found.append(Subject(name, label, dtype, _our_step(kernel), unit))
             rival = executorch_rival.unit(case)
             if rival is not None:
