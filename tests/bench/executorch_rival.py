@@ -74,6 +74,11 @@ def _fused():
             os.environ[name] = before
 
 
+def has(type_name: str) -> bool:
+    """Whether ExecuTorch has kernels for the type."""
+    return type_name in _MODULES
+
+
 def launches(case: Case) -> list[Launch]:
     """What ExecuTorch would launch for `case`: one kernel, or none for a type it has not."""
     emitted = _lower(case)
@@ -94,7 +99,7 @@ def unit(case: Case) -> metal.Unit | None:
 
 def _lower(case: Case):
     """The MetalKernelNode for `case`, and what turns its sizes into numbers."""
-    if case.type_name not in _MODULES:
+    if not has(case.type_name):
         return None
     module = importlib.import_module(f"{_PACKAGE}.{_MODULES[case.type_name]}")
     dtype = _DTYPES[case.dtype]

@@ -3,9 +3,8 @@
 import pytest
 
 from backends.mlx.gguf import formats, kernels
-from backends.mlx.gguf.kernels import dispatch
 from tests.bench import executorch_rival
-from tests.bench.cases import cases
+from tests.bench.cases import cases, is_full
 from tests.bench.launch import Buffer, Case, Numbers, ours, trials
 
 TYPES = pytest.mark.parametrize("type_name", formats.FORMATS)
@@ -44,11 +43,11 @@ def test_executorch_has_no_kernel_for_other_types():
     assert executorch_rival.launches(Case("Q8_0", 1, 4096, 4096)) == []
 
 
-def test_cases_cover_every_type_and_every_operation_of_the_common():
+def test_cases_cover_every_type_and_every_operation_of_some():
     found = cases()
     for fmt in formats.FORMATS.values():
         operations = {kernels.for_rows(fmt, c.rows, c.outputs) for c in found if c.fmt is fmt}
-        assert operations == (set(kernels.LINEAR) if dispatch.is_common(fmt) else {"qmv"})
+        assert operations == (set(kernels.LINEAR) if is_full(fmt.name) else {"qmv"})
     assert {c.type_name for c in cases(types=["Q6_K"])} == {"Q6_K"}
 
 

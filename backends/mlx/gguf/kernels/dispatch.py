@@ -63,8 +63,8 @@ def _qmv_batch(tiles: int, x_tiles: int, simdgroups: int) -> Launch:
     return Launch(32 * simdgroups, 8 * tiles, 8 * x_tiles, tuning)
 
 
-# The types of most weights of most files: every kernel of theirs is built ahead and measured.
-_COMMON = ("Q4_K", "Q5_K", "Q6_K", "Q8_0")
+# The types of most weights of most files: every kernel of theirs is built ahead.
+_COMMON = ("Q4_K", "Q6_K", "Q8_0")
 
 # Outputs from which on a GPU is full with the threadgroups that are best for each output.
 _MANY = 32768
