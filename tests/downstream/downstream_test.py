@@ -72,7 +72,11 @@ def passed(output: str) -> set[str]:
     return set(re.findall(r"^(//\S+)\s+(?:\(cached\) )?PASSED", output, re.MULTILINE))
 
 
-@pytest.mark.parametrize("options", [[], ["--config=repack"]], ids=["fused", "repack"])
+# Bazel compiles all kernels anew for another value of the flag, which takes minutes.
+REPACK = pytest.param(["--config=repack"], id="repack", marks=pytest.mark.manual)
+
+
+@pytest.mark.parametrize("options", [pytest.param([], id="fused"), REPACK])
 def test_workspace(bazel, options):
     status, output = bazel("test", *options, "//...")
     assert status == 0
