@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from backends.mlx.gguf.formats import BlockFormat
 
@@ -46,16 +46,18 @@ class Launch:
 
 
 def _qmv(rows: int, simdgroups: int, split_k: bool = False, x_rows: int = 1) -> Launch:
-    tuning = (
-        ("ROWS", rows), ("X_ROWS", x_rows), ("SIMDGROUPS", simdgroups), ("SPLIT_K", split_k),
-    )
-    return Launch(32 * simdgroups, rows if split_k else rows * simdgroups, x_rows, tuning)
+    return _mat_vec(rows, simdgroups, split_k, (("X_ROWS", x_rows),), x_rows)
 
 
 def _gather_qmv(rows: int, simdgroups: int, split_k: bool = False) -> Launch:
-    launch = _qmv(rows, simdgroups, split_k)
-    tuning = tuple(entry for entry in launch.tuning if entry[0] != "X_ROWS")
-    return replace(launch, tuning=tuning)
+    return _mat_vec(rows, simdgroups, split_k)
+
+
+def _mat_vec(
+    rows: int, simdgroups: int, split_k: bool, more: tuple = (), m_tile: int = 1
+) -> Launch:
+    tuning = (("ROWS", rows), *more, ("SIMDGROUPS", simdgroups), ("SPLIT_K", split_k))
+    return Launch(32 * simdgroups, rows if split_k else rows * simdgroups, m_tile, tuning)
 
 
 def _qmv_batch(tiles: int, x_tiles: int, simdgroups: int) -> Launch:
@@ -181,7 +183,10 @@ def launch(fmt: BlockFormat, operation: str, outputs: int) -> Launch:
 
 
 def row_ranges(fmt: BlockFormat, outputs: int) -> tuple[tuple[str, int, int | None], ...]:
-    """(operation, fewest rows of x, most rows or None), in ascending order."""
+    """(operation, fewest rows of x, most rows or None), in ascending order.
+
+    What a weight of `fmt` with `outputs` rows needs to know; today it is the same for all.
+    """
     return _ROWS
 
 

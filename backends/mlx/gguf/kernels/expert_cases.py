@@ -14,6 +14,8 @@ SUPER_BLOCKS = (1, 3)
 # (rows of x, indices of each)
 ROWS = ((1, 1), (1, 2), (2, 1), (33, 1), (11, 3), (70, 1), (35, 2))
 CHOICES = ("mixed", "one", "outside")
+# In the order in which the tests take them.
+PARAMETERS = (EXPERTS, OUTPUTS, SUPER_BLOCKS, ROWS, CHOICES, cases.DTYPES, kernels.INDICES)
 
 
 def indices(choice: str, experts: int, rows: tuple[int, int]) -> np.ndarray:

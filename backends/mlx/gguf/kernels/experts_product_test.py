@@ -7,20 +7,10 @@ import itertools
 import pytest
 
 from backends.mlx.gguf import formats, kernels
-from backends.mlx.gguf.kernels import cases, expert_cases
+from backends.mlx.gguf.kernels import expert_cases
 from tools import metal
 
-CASES = tuple(
-    itertools.product(
-        expert_cases.EXPERTS,
-        expert_cases.OUTPUTS,
-        expert_cases.SUPER_BLOCKS,
-        expert_cases.ROWS,
-        expert_cases.CHOICES,
-        cases.DTYPES,
-        kernels.INDICES,
-    )
-)
+CASES = tuple(itertools.product(*expert_cases.PARAMETERS))
 
 
 # One test a type and operation: a shard compiles the kernels of its own only.

@@ -17,13 +17,7 @@ from tools import metal
 PARAMETERS = (
     tuple(formats.FORMATS),
     kernels.EXPERTS,
-    expert_cases.EXPERTS,
-    expert_cases.OUTPUTS,
-    expert_cases.SUPER_BLOCKS,
-    expert_cases.ROWS,
-    expert_cases.CHOICES,
-    cases.DTYPES,
-    kernels.INDICES,
+    *expert_cases.PARAMETERS,
     cases.ACTIVATIONS,
 )
 TYPES = pytest.mark.parametrize("type_name", formats.FORMATS)
