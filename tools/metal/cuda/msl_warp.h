@@ -119,6 +119,9 @@ namespace metal {
 // PTX wants the right operand of a product by columns. A transposed load of 16-bit elements gives
 // just that, and other matrices are turned once; both forms are kept, and which of them are valid
 // is always known when compiling.
+//
+// A product fills the upper half of m16n8k8. What comes out below goes in again with the next
+// product, and is never looked at: to zero it each time took three moves for every product.
 #define MSL_FRAGMENT_ROW(lane) ((lane) / 4)
 #define MSL_FRAGMENT_COLUMN(lane) ((lane) % 4 * 2)
 #define MSL_FRAGMENT_LANE(row, column) ((row) * 4 + (column) / 2)
@@ -126,6 +129,7 @@ template <typename T, int Rows, int Cols>
 class simdgroup_matrix {
   static_assert(Rows == 8 && Cols == 8, "Metal has 8x8 simdgroup matrices only");
   mutable vec<T, 2> rows_, columns_;
+  vec<T, 2> below_ = vec<T, 2>(T(0));
   mutable bool has_rows_ = true, has_columns_ = false;
   bool shared_ = false;  // someone may hold a reference to rows_
 
@@ -139,11 +143,13 @@ class simdgroup_matrix {
   MSL_FN simdgroup_matrix(const simdgroup_matrix& from)
       : rows_(from.rows_),
         columns_(from.columns_),
+        below_(from.below_),
         has_rows_(from.has_rows_),
         has_columns_(from.has_columns_) {}
   MSL_FN simdgroup_matrix& operator=(const simdgroup_matrix& from) {
     rows_ = from.rows_;
     columns_ = from.columns_;
+    below_ = from.below_;
     has_rows_ = from.has_rows_;
     has_columns_ = from.has_columns_;
     shared_ = false;
@@ -183,6 +189,9 @@ class simdgroup_matrix {
     has_columns_ = true;
     has_rows_ = false;
   }
+
+  MSL_FN const vec<T, 2>& below() const { return below_; }
+  MSL_FN void set_below(const vec<T, 2>& elements) { below_ = elements; }
 
   static MSL_FN uint row() { return MSL_FRAGMENT_ROW(msl::lane()); }
   static MSL_FN uint column() { return MSL_FRAGMENT_COLUMN(msl::lane()); }
@@ -231,17 +240,14 @@ MSL_FN void simdgroup_store(const simdgroup_matrix<T, 8, 8>& m, T* memory, ulong
 
 namespace msl {
 
-// sum += a b through m16n8k8, whose lower eight rows stay empty.
+// sum += a b through m16n8k8, whose lower eight rows are `below`.
 #define MSL_MMA(T, name)                                                                        \
-  MSL_FN void multiply_accumulate(metal::vec<float, 2>& sum, uint a, uint b, T) {               \
-    float upper0, upper1;                                                                       \
-    [[maybe_unused]] float lower0, lower1;                                                      \
+  MSL_FN void multiply_accumulate(metal::vec<float, 2>& sum, metal::vec<float, 2>& below,       \
+                                  uint a, uint b, T) {                                          \
     asm("mma.sync.aligned.m16n8k8.row.col.f32." name "." name ".f32 "                           \
-        "{%0, %1, %2, %3}, {%4, %5}, {%6}, {%7, %8, %9, %10};"                                  \
-        : "=f"(upper0), "=f"(upper1), "=f"(lower0), "=f"(lower1)                                \
-        : "r"(a), "r"(0), "r"(b), "f"(sum.d[0]), "f"(sum.d[1]), "f"(0.0f), "f"(0.0f));          \
-    sum.d[0] = upper0;                                                                          \
-    sum.d[1] = upper1;                                                                          \
+        "{%0, %1, %2, %3}, {%4, %5}, {%6}, {%0, %1, %2, %3};"                                   \
+        : "+f"(sum.d[0]), "+f"(sum.d[1]), "+f"(below.d[0]), "+f"(below.d[1])                    \
+        : "r"(a), "r"(0), "r"(b));                                                              \
   }
 MSL_MMA(half, "f16")
 MSL_MMA(bfloat, "bf16")
@@ -249,11 +255,12 @@ MSL_MMA(bfloat, "bf16")
 
 // Of float matrices. No matrix unit multiplies float32 exactly; MSL_FLOATS_FIT is a promise that
 // the operands are values of that type, half or bfloat.
-MSL_FN void multiply_accumulate(metal::vec<float, 2>& sum, const metal::vec<float, 2>& a,
-                                const metal::vec<float, 2>& b, uint row, uint column) {
+MSL_FN void multiply_accumulate(metal::vec<float, 2>& sum, metal::vec<float, 2>& below,
+                                const metal::vec<float, 2>& a, const metal::vec<float, 2>& b,
+                                uint row, uint column) {
 #ifdef MSL_FLOATS_FIT
   typedef metal::vec<MSL_FLOATS_FIT, 2> Pair;
-  multiply_accumulate(sum, as_type<uint>(Pair(a)), transpose(as_type<uint>(Pair(b))),
+  multiply_accumulate(sum, below, as_type<uint>(Pair(a)), transpose(as_type<uint>(Pair(b))),
                       MSL_FLOATS_FIT());
 #else
   // Eight steps of FMAs, in order of k.
@@ -276,13 +283,14 @@ MSL_FN void simdgroup_multiply_accumulate(simdgroup_matrix<D, 8, 8>& d,
                                           const simdgroup_matrix<T, 8, 8>& b,
                                           const simdgroup_matrix<D, 8, 8>& c) {
   static_assert(std::is_same<D, float>::value, "sums are float in this shim");
-  vec<float, 2> sum = c.rows();
+  vec<float, 2> sum = c.rows(), below = c.below();
   if constexpr (sizeof(T) == 2) {
-    msl::multiply_accumulate(sum, as_type<uint>(a.rows()), as_type<uint>(b.columns()), T());
+    msl::multiply_accumulate(sum, below, as_type<uint>(a.rows()), as_type<uint>(b.columns()), T());
   } else {
-    msl::multiply_accumulate(sum, a.rows(), b.rows(), a.row(), a.column());
+    msl::multiply_accumulate(sum, below, a.rows(), b.rows(), a.row(), a.column());
   }
   d.set_rows(sum);
+  d.set_below(below);
 }
 template <typename D, typename T>
 MSL_FN void simdgroup_multiply(simdgroup_matrix<D, 8, 8>& d, const simdgroup_matrix<T, 8, 8>& a,
