@@ -38,13 +38,20 @@ template <typename F> struct Matrix32 {
         return fma(-(float)(1u << F::BITS), factors.x, factors.y);
     }
     // Weights 8 t .. 8 t + 7 of group i: q[e] is the pair of weights e and e + 4.
-    template <typename X> void quants(uint i, uint t, thread typename X::Pair* q) const {
+    struct Words {
+        uint even, odd;  // halfwords
+        uint fifth;
+    };
+    Words words(uint i, uint t) const {
         device const uchar* block = blocks + i * F::BYTES;
         device const ushort* from = (device const ushort*)(block + F::QUANTS + t % 2 * 8);
-        const uint shift = t / 2 * 4;
-        const uint even = as_type<uint>(ushort2(from[0], from[2])) >> shift;
-        const uint odd = as_type<uint>(ushort2(from[1], from[3])) >> shift;
-        const uint bits = F::BITS == 5 ? F::fifth(block) >> 8 * t : 0u;
+        return {as_type<uint>(ushort2(from[0], from[2])), as_type<uint>(ushort2(from[1], from[3])),
+                F::fifth(block)};
+    }
+    template <typename X>
+    void quants(Words w, uint, uint t, thread typename X::Pair* q) const {
+        const uint shift = t / 2 * 4, even = w.even >> shift, odd = w.odd >> shift;
+        const uint bits = F::BITS == 5 ? w.fifth >> 8 * t : 0u;
         const uint fifth = (bits & 0xFu) | (bits & 0xF0u) << 12;
         GGUF_UNROLL for (uint e = 0; e < 4; ++e) {
             uint fields = field<X, F::BITS, 4>(e < 2 ? even : odd, e % 2 * 8);
@@ -69,19 +76,13 @@ template <typename F, uint ROWS, uint X_ROWS> struct MatVec32 {
 
     uint first_weight() const { return 8 * h; }
 
-    // Adds the lane's part of one block of ROWS rows to `sum`. `x`: activations from the
-    // lane's first weight on. The block lies `at` words from the start of each row.
     template <bool WIDE, typename InT>
     void step(device const InT* x, uint x_stride, device const Word* const thread* rows, uint at,
               thread float* sum) const {
         typename Activation<InT>::Staged v[X_ROWS][16];
         float x_sum[X_ROWS];
-        GGUF_UNROLL for (uint m = 0; m < X_ROWS; ++m) {
-            load8<WIDE>(x + m * x_stride, v[m]);
-            load8<WIDE>(x + m * x_stride + 16, v[m] + 8);
-            x_sum[m] = (float)v[m][0];
-            GGUF_UNROLL for (uint i = 1; i < 16; ++i) x_sum[m] += (float)v[m][i];
-        }
+        GGUF_UNROLL for (uint m = 0; m < X_ROWS; ++m)
+            x_sum[m] = load16<WIDE, 16>(x + m * x_stride, v[m]);
         GGUF_UNROLL for (uint r = 0; r < ROWS; ++r) {
             device const uchar* block = (device const uchar*)(rows[r] + at);
             device const ushort* from = (device const ushort*)(block + F::QUANTS) + 4 * h;

@@ -74,6 +74,16 @@ inline void load8(device const T* p, thread typename Activation<T>::Staged* v) {
     }
 }
 
+// Two runs of eight activations, the second APART elements after the first. Returns their sum.
+template <bool WIDE, uint APART, typename T>
+inline float load16(device const T* p, thread typename Activation<T>::Staged* v) {
+    load8<WIDE>(p, v);
+    load8<WIDE>(p + APART, v + 8);
+    float total = (float)v[0];
+    GGUF_UNROLL for (uint i = 1; i < 16; ++i) total += (float)v[i];
+    return total;
+}
+
 // Four bytes, each in a half word of its own: neighbours in one word. Apple GPUs widen what they
 // load, so this costs nothing; shifts and masks would.
 inline uint2 bytes_apart(device const ushort* p) {

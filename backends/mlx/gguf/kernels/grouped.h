@@ -51,7 +51,10 @@ template <typename F> struct GroupedMatrix {
     float offset(uint i) const { return F::minimum(block(i), (first + i) % GROUPS); }
     // Weights 2 E t .. 2 E t + 2 E - 1 of group i, of 8 E weights: q[e] is the pair of weights
     // e and e + E.
-    template <typename X> void quants(uint i, uint t, thread typename X::Pair* q) const {
+    struct Words {};  // read where they are decoded
+    Words words(uint, uint) const { return {}; }
+    template <typename X>
+    void quants(Words, uint i, uint t, thread typename X::Pair* q) const {
         constexpr uint E = GROUP / 8;
         const uint at = ((first + i) % GROUPS * GROUP + 2 * E * t) / 4;
         half v[2 * E];
@@ -75,19 +78,13 @@ template <typename F, uint ROWS, uint X_ROWS> struct GroupedMatVec {
 
     uint first_weight() const { return 16 * part; }
 
-    // Adds the lane's part of one block of ROWS rows to `sum`, in units of 1 / UNIT. `x`:
-    // activations from the lane's first weight on. The block lies `at` words from the start of
-    // each row.
     template <bool WIDE, typename InT>
     void step(device const InT* x, uint x_stride, device const Word* const thread* rows, uint at,
               thread float* sum) const {
         typename Activation<InT>::Staged v[X_ROWS][16];
         float start[X_ROWS], scaled_sum[X_ROWS];
         GGUF_UNROLL for (uint m = 0; m < X_ROWS; ++m) {
-            load8<WIDE>(x + m * x_stride, v[m]);
-            load8<WIDE>(x + m * x_stride + 8, v[m] + 8);
-            float x_sum = (float)v[m][0];
-            GGUF_UNROLL for (uint i = 1; i < 16; ++i) x_sum += (float)v[m][i];
+            const float x_sum = load16<WIDE, 8>(x + m * x_stride, v[m]);
             start[m] = F::ZERO ? -(float)F::ZERO * x_sum : 0.0f;
             scaled_sum[m] = (float)F::UNIT * x_sum;
         }

@@ -45,8 +45,12 @@ struct Q4_K {
         // What each weight of group i has besides scale times its operand 16 + q.
         float offset(uint i) const { return fma(-16.0f, scale(i), factors.minimum(i)); }
         // Weights 8 t .. 8 t + 7 of group i: q[e] is the pair of weights e and e + 4.
-        template <typename X> void quants(uint i, uint t, thread typename X::Pair* q) const {
-            const uint2 w = *(device const uint2*)(quants_from + i / 2 * 32 + 8 * t);
+        typedef uint2 Words;
+        Words words(uint i, uint t) const {
+            return *(device const uint2*)(quants_from + i / 2 * 32 + 8 * t);
+        }
+        template <typename X>
+        void quants(Words w, uint i, uint, thread typename X::Pair* q) const {
             const ushort2 a = as_type<ushort2>(w.x), b = as_type<ushort2>(w.y);
             const uint even = as_type<uint>(ushort2(a.x, b.x));
             const uint odd = as_type<uint>(ushort2(a.y, b.y));

@@ -50,11 +50,17 @@ struct Q5_K {
         // What each weight of group i has besides scale times its operand 32 + q.
         float offset(uint i) const { return fma(-32.0f, scale(i), factors.minimum(i)); }
         // Weights 8 t .. 8 t + 7 of group i: q[e] is the pair of weights e and e + 4.
-        template <typename X> void quants(uint i, uint t, thread typename X::Pair* q) const {
-            const uint2 w = *(device const uint2*)(block + 48 + i / 2 * 32 + 8 * t);
-            const uint2 h = *(device const uint2*)(block + 16 + 8 * t);
+        struct Words {
+            uint2 nibbles, bits;
+        };
+        Words words(uint i, uint t) const {
+            return {*(device const uint2*)(block + 48 + i / 2 * 32 + 8 * t),
+                    *(device const uint2*)(block + 16 + 8 * t)};
+        }
+        template <typename X>
+        void quants(Words w, uint i, uint, thread typename X::Pair* q) const {
             GGUF_UNROLL for (uint e = 0; e < 4; ++e) {
-                const ushort2 low = halves(w, e / 2), high = halves(h, e / 2);
+                const ushort2 low = halves(w.nibbles, e / 2), high = halves(w.bits, e / 2);
                 q[e] = pair<X, BITS>(
                     field<X, BITS, 4>(as_type<uint>(low), i % 2 * 4 + e % 2 * 8) |
                     field<X, BITS, 1>(as_type<uint>(high), i + e % 2 * 8, 4));

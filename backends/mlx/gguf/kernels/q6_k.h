@@ -58,15 +58,21 @@ struct Q6_K {
         // What each weight of group i has besides scale times its operand 64 + q.
         float offset(uint i) const { return -96.0f * scale(i); }
         // Weights 4 t .. 4 t + 3 of group i: q[e] is the pair of weights e and e + 2.
-        template <typename X> void quants(uint i, uint t, thread typename X::Pair* q) const {
-            const uint run = i / 2, k = i % 2 * 8 + 2 * t;  // k: in words
-            device const Word* l = low + (run & 1) * 16 + k;
+        struct Words {
+            uint low, high;
+        };
+        Words words(uint i, uint t) const {
+            const uint k = i % 2 * 8 + 2 * t;  // in words
+            device const Word* l = low + (i / 2 & 1) * 16 + k;
             device const Word* h = high + k;
-            const uint a = as_type<uint>(ushort2(l[0], l[1]));
-            const uint b = as_type<uint>(ushort2(h[0], h[1]));
+            return {as_type<uint>(ushort2(l[0], l[1])), as_type<uint>(ushort2(h[0], h[1]))};
+        }
+        template <typename X>
+        void quants(Words w, uint i, uint, thread typename X::Pair* q) const {
+            const uint run = i / 2;
             GGUF_UNROLL for (uint e = 0; e < 2; ++e)
-                q[e] = pair<X, BITS>(field<X, BITS, 4>(a, run / 2 * 4 + 8 * e) |
-                                     field<X, BITS, 2>(b, run * 2 + 8 * e, 4));
+                q[e] = pair<X, BITS>(field<X, BITS, 4>(w.low, run / 2 * 4 + 8 * e) |
+                                     field<X, BITS, 2>(w.high, run * 2 + 8 * e, 4));
         }
     };
 
@@ -104,9 +110,6 @@ struct Q6_K {
 
         uint first_weight() const { return 128 * h + 8 * j; }
 
-        // Adds the lane's part of one block of ROWS rows to `sum`, in units of 1 / 1024. `x`:
-        // activations from the lane's first weight on. The block lies `at` words from the
-        // start of each row.
         template <bool WIDE, typename InT>
         void step(device const InT* x, uint x_stride, device const Word* const thread* rows,
                   uint at, thread float* sum) const {

@@ -34,7 +34,8 @@ template <typename F, typename InT> struct MatMat {
         GGUF_UNROLL for (uint r = 0; r < RUNS; ++r) {
             typename X::Pair q[E];
             const uint run = part * RUNS + r;
-            from.template quants<X>(i + run / 4, run % 4, q);
+            const uint g = i + run / 4, t = run % 4;
+            from.template quants<X>(from.words(g, t), g, t, q);
             GGUF_UNROLL for (uint e = 0; e < E; ++e) to[r * E + e] = q[e];
         }
     }
@@ -129,9 +130,10 @@ inline void qmm(device const InT* x, device const uchar* weight, Bias bias, devi
                     GGUF_UNROLL for (uint m = 0; m < 2; ++m) {
                         GGUF_UNROLL for (uint e = 0; e < 2; ++e) {
                             const uint column = m_tile + 8 * m + at.column + e;
-                            const float shared = offset * x_sums[column * T::GROUPS + g];
-                            sum[n][m].thread_elements()[e] +=
-                                fma(scale, product[n][m].thread_elements()[e], shared);
+                            const float x_sum = x_sums[column * T::GROUPS + g];
+                            sum[n][m].thread_elements()[e] =
+                                fma(scale, product[n][m].thread_elements()[e],
+                                    fma(offset, x_sum, sum[n][m].thread_elements()[e]));
                         }
                     }
                 }

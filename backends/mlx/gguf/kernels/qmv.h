@@ -4,6 +4,13 @@
 // serve ROWS rows of weights. LANES lanes share a (super-)block: the simdgroup walks
 // 32 / LANES blocks of each row at a time. With SPLIT_K the simdgroups of a threadgroup share
 // one set of rows and deal out its blocks, for weights of too few rows to fill a GPU.
+//
+// F::MatVec<ROWS, X_ROWS> is the part of a lane, one of LANES that share a block:
+//   first_weight(): where its weights begin in a block;
+//   step(x, x_stride, rows, at, sum): adds the lane's part of one block of ROWS rows, which lies
+//   `at` words from the start of each, to sum[row][row of x]. `x`: activations from the lane's
+//   first weight on; rows of x are `x_stride` elements apart. WIDE: they are aligned to 16 bytes;
+//   finish(sum): such a sum, over lanes too, as the output.
 #pragma once
 #include "common.h"
 

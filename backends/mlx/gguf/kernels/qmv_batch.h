@@ -10,6 +10,12 @@
 // matrices. Element k of product e stands for weight E k + e of the group. So a lane, with
 // columns c and c + 1 of the left matrices, decodes the neighbours E c .. E c + 2 E - 1 of
 // its row, and reads the neighbours x[E r] .. x[E r + E - 1] for the right ones.
+//
+// F::Matrix is what a lane knows of eight groups of a row:
+//   load(row, group): the row, and the first of the groups;
+//   words(i, t): what is read of weights 2 E t .. 2 E t + 2 E - 1 of group i;
+//   quants(words, i, t, q): these weights as pairs of small numbers;
+//   scale(i), offset(i): what a number of group i is multiplied with, and then increased by.
 #pragma once
 #include "fragment.h"
 
@@ -23,6 +29,7 @@ inline void qmv_batch(device const InT* x, device const uchar* weight, Bias bias
     typedef typename F::Matrix Matrix;
     typedef Operand<InT> X;
     constexpr uint GROUP = Matrix::GROUP, E = GROUP / 8;
+    constexpr bool WHOLE = F::WEIGHTS % (8 * GROUP) == 0;  // so is a row: no eight are cut short
     const uint n0 = group.x * (8 * TILES), m0 = group.y * (8 * X_TILES);
     const uint columns = row_bytes / F::BYTES * F::WEIGHTS, groups = columns / GROUP;
     const Fragment at(lane);
@@ -58,8 +65,17 @@ inline void qmv_batch(device const InT* x, device const uchar* weight, Bias bias
             }
         }
 
+        typename Matrix::Words next[TILES];
+        GGUF_UNROLL for (uint t = 0; t < TILES; ++t) next[t] = left[t].words(0, at.column / 2);
         GGUF_UNROLL for (uint i = 0; i < 8; ++i) {
             if (g + i >= groups) break;
+            // A group is read while the one before it is multiplied.
+            const bool is_last = i == 7 || (!WHOLE && g + i + 1 >= groups);
+            typename Matrix::Words words[TILES];
+            GGUF_UNROLL for (uint t = 0; t < TILES; ++t) {
+                words[t] = next[t];
+                if (!is_last) next[t] = left[t].words(i + 1, at.column / 2);
+            }
             simdgroup_matrix<InT, 8, 8> right[X_TILES][E];
             float x_sum[X_TILES][2];
             GGUF_UNROLL for (uint u = 0; u < X_TILES; ++u) {
@@ -74,7 +90,7 @@ inline void qmv_batch(device const InT* x, device const uchar* weight, Bias bias
             }
             GGUF_UNROLL for (uint t = 0; t < TILES; ++t) {
                 typename X::Pair q[E];
-                left[t].template quants<X>(i, at.column / 2, q);
+                left[t].template quants<X>(words[t], i, at.column / 2, q);
                 simdgroup_matrix<InT, 8, 8> weights[E];
                 GGUF_UNROLL for (uint e = 0; e < E; ++e)
                     weights[e] = matrix_of(X::first(q[e]), X::second(q[e]));

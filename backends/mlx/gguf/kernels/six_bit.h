@@ -96,8 +96,6 @@ template <typename Quants, uint ROWS, uint X_ROWS> struct SixBitMatVec {
 
     uint first_weight() const { return first; }
 
-    // Adds the lane's part of one block of ROWS rows to `sum`. `x`: activations from the
-    // lane's first weight on. The block lies `at` words from the start of each row.
     template <bool WIDE, typename InT>
     void step(device const InT* x, uint x_stride, device const Word* const thread* rows, uint at,
               thread float* sum) const {
