@@ -13,7 +13,8 @@ text that MLX generates on the device. The outputs lie beside the package's own 
   * `<name>.sources/`: one complete `.metal` text a unit (output group `flattened`);
   * `<name>.address_spaces.txt`: the report of the address-space check, which must succeed
     before anything is compiled;
-  * on Linux `<name>.checked.so` and `<name>.fast.so`, on macOS `<name>.metallib`.
+  * on Linux `<name>.checked.so` and `<name>.fast.so`, on macOS `<name>.metallib`. What a
+    program needs of them is a metal_runtime.
 """
 
 load(":metal_toolchain.bzl", "METAL_TOOLCHAIN_TYPE")
@@ -24,6 +25,7 @@ MetalLibraryInfo = provider(
         "headers": "depset of the header files",
         "flattened": "folder (File) with the complete text of every unit",
         "compiled": "depset of the compiled files, of the target platform's kind",
+        "runtime": "depset of those that programs need; the others are for tests",
     },
 )
 
@@ -65,6 +67,7 @@ def _metal_library_impl(ctx):
     _build(ctx, builder, units, "address", report, inputs, "Address-space check")
 
     compiled = []
+    runtime = []
     for mode, extension in toolchain.libraries.items():
         out = ctx.actions.declare_file(name + extension)
         _build(
@@ -78,6 +81,8 @@ def _metal_library_impl(ctx):
             "Metal library (%s)" % mode,
         )
         compiled.append(out)
+        if mode not in toolchain.checks:
+            runtime.append(out)
 
     return [
         DefaultInfo(
@@ -89,6 +94,7 @@ def _metal_library_impl(ctx):
             headers = depset(ctx.files.hdrs),
             flattened = flattened,
             compiled = depset(compiled),
+            runtime = depset(runtime),
         ),
     ]
 

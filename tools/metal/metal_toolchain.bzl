@@ -5,6 +5,7 @@ METAL_TOOLCHAIN_TYPE = str(Label("//tools/metal/toolchains:toolchain_type"))
 MetalToolchainInfo = provider(
     doc = "How a platform compiles a metal_library.",
     fields = {
+        "checks": "list of those modes of which only tests need the compiled file",
         "compiler": "FilesToRunProvider of the program that writes one compiled file",
         "libraries": "dict from the compiler's --mode to the compiled file's extension",
         "reads": "what the compiler takes: \"units\" (--units and --root) or \"sources\"",
@@ -14,6 +15,7 @@ MetalToolchainInfo = provider(
 def _metal_toolchain_impl(ctx):
     return [platform_common.ToolchainInfo(metal = MetalToolchainInfo(
         compiler = ctx.attr.compiler[DefaultInfo].files_to_run,
+        checks = ctx.attr.checks,
         libraries = ctx.attr.libraries,
         reads = ctx.attr.reads,
     ))]
@@ -22,6 +24,9 @@ metal_toolchain = rule(
     doc = "Declares a compiler that is run once for each entry of `libraries`.",
     implementation = _metal_toolchain_impl,
     attrs = {
+        "checks": attr.string_list(
+            doc = "Those of `libraries` that tests need and programs do not.",
+        ),
         "compiler": attr.label(
             cfg = "exec",
             doc = "Called with what it `reads`, --mode MODE and --out FILE.",

@@ -8,15 +8,21 @@ turns them into MLX's affine form at export.
 
 MODES = ["fused", "repack"]
 
+# What is the same in every mode is built with this one, once: see any_mode.bzl.
+ANY = "any"
+
 ModeInfo = provider(
     doc = "The value of a mode_flag.",
-    fields = {"mode": "one of MODES"},
+    fields = {"mode": "one of MODES, or ANY"},
 )
+
+def _check(label, mode, allowed):
+    if mode not in allowed:
+        fail("%s: expected one of %s, found \"%s\"" % (label, ", ".join(MODES), mode))
 
 def _mode_flag_impl(ctx):
     mode = ctx.build_setting_value
-    if mode not in MODES:
-        fail("%s: expected one of %s, found \"%s\"" % (ctx.label, ", ".join(MODES), mode))
+    _check(ctx.label, mode, MODES + [ANY])
     return ModeInfo(mode = mode)
 
 mode_flag = rule(
@@ -26,7 +32,9 @@ mode_flag = rule(
 )
 
 def _build_mode_impl(ctx):
-    ctx.actions.write(ctx.outputs.out, ctx.attr._flag[ModeInfo].mode + "\n")
+    mode = ctx.attr._flag[ModeInfo].mode
+    _check(ctx.attr._flag.label, mode, MODES)
+    ctx.actions.write(ctx.outputs.out, mode + "\n")
     return DefaultInfo(runfiles = ctx.runfiles([ctx.outputs.out]))
 
 build_mode = rule(
