@@ -127,11 +127,11 @@ _TABLE: dict[tuple[str | None, str], tuple[tuple[int, Launch], ...]] = {
         for name in ("Q4_0", "Q4_1", "Q5_0", "Q5_1")
     },
     # More tiles share the activations, more simdgroups share out K. Q4_K, 8 rows of x,
-    # 128256 x 4096 / 4096 x 4096, for tiles x simdgroups: 4 x 4 225 / 22.6, 2 x 8
-    # 283 / 14.1, 4 x 8 233 / 13.6 (but 32 outputs a threadgroup), 2 x 4 264 / 21.8. The
-    # other types agree.
+    # 128256 x 4096 / 4096 x 4096, for tiles x simdgroups: 4 x 4 203 / 19.5, 3 x 8 204 / 13.8,
+    # 2 x 8 252 / 12.3. Before the loads were moved ahead: 4 x 8 233 / 13.6, 2 x 4 264 / 21.8,
+    # and the other types agreed.
     (None, "qmv_batch"): ((0, _qmv_batch(2, 1, 8)), (_MANY, _qmv_batch(4, 1, 4))),
-    # The same, Q4_K, 16 rows: 4 x 4 380 / 29.6, 2 x 8 517 / 18.9.
+    # The same, Q4_K, 16 rows: 4 x 4 326 / 22.9, 2 x 8 471 / 17.3.
     (None, "qmv_batch_16"): ((0, _qmv_batch(2, 2, 8)), (_MANY, _qmv_batch(4, 2, 4))),
     # One simdgroup's 32 x 16 outputs are 8 matrices of 8x8: 16 registers of sums a lane.
     (None, "qmm"): ((0, Launch(128, 64, 32)),),
