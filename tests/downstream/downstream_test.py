@@ -72,11 +72,7 @@ def passed(output: str) -> set[str]:
     return set(re.findall(r"^(//\S+)\s+(?:\(cached\) )?PASSED", output, re.MULTILINE))
 
 
-# Bazel compiles all kernels anew for another value of the flag, which takes minutes.
-REPACK = pytest.param(["--config=repack"], id="repack", marks=pytest.mark.manual)
-
-
-@pytest.mark.parametrize("options", [pytest.param([], id="fused"), REPACK])
+@pytest.mark.parametrize("options", [[], ["--config=repack"]], ids=["fused", "repack"])
 def test_workspace(bazel, options):
     status, output = bazel("test", *options, "//...")
     assert status == 0
