@@ -13,6 +13,10 @@ from tools import metal
 COMPILED = Path(kernels.__file__).parent
 
 
+def test_a_program_has_no_kernels_for_the_checker():
+    assert [path.name for path in COMPILED.glob("metal.*.so")] == ["metal.fast.so"]
+
+
 def test_mat_vec():
     metal.add_library(COMPILED / "metal.fast.so")
     case, fmt = Case(67, 512), formats.get("Q4_K")
