@@ -83,6 +83,11 @@ def test_workspace(bazel, options):
     }
 
 
+def test_compiled_kernels_are_a_metal_library(bazel):
+    status, _ = bazel("build", "--nobuild", "//app:kernels_files")
+    assert status == 0
+
+
 def test_address_space_mistake_fails_the_build(bazel):
     status, output = bazel("build", "//app:wrong_address_space")
     assert status == 1

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Sequence
 
 from tools.metal import compile as compile_
-from tools.metal.address_spaces import Diagnostic, check_address_spaces
+from tools.metal.address_spaces import check_address_spaces
 from tools.metal.unit import Unit, load_units
 
 # What MLX's prelude gives every kernel, as far as kernels may use it; MLX puts its own in front.
@@ -34,14 +34,10 @@ def write_sources(units: Sequence[Unit], out: Path) -> None:
         (out / f"{unit.function}.metal").write_text(_PRELUDE + unit.text)
 
 
-def _diagnostics(unit: Unit) -> list[Diagnostic]:
-    return list(check_address_spaces(unit))
-
-
 def write_address_report(units: Sequence[Unit], out: Path) -> int:
     """Checks every unit, writes what was found, prints the first errors. Returns their number."""
     with concurrent.futures.ProcessPoolExecutor(compile_.max_workers()) as pool:
-        checked = pool.map(_diagnostics, units, chunksize=8)
+        checked = pool.map(check_address_spaces, units, chunksize=8)
         found = [diagnostic for diagnostics in checked for diagnostic in diagnostics]
     lines = [str(diagnostic) for diagnostic in found]
     lines.append(f"{len(units)} units, {len(found)} errors")

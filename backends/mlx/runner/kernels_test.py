@@ -4,6 +4,7 @@ import dataclasses
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import mlx.core as mx
 import numpy as np
@@ -18,10 +19,7 @@ from tools.metal import runtime
 
 literal, slot = IntOrVid.from_literal, lambda index: IntOrVid.from_vid(Vid(index))
 
-SCALE = """
-    uint i = thread_position_in_grid.x;
-    out[i] = OutT(float(x[i]) * FACTOR + table[i % table_shape[0]]);
-"""
+SCALE = (Path(__file__).parent / "testdata" / "scale.metal").read_text()
 TABLE = np.array([1, 200, 3], np.uint8)
 
 

@@ -2,26 +2,14 @@
 
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 
 from tools import metal
 from tools.metal.cuda import INCLUDE_DIRS, cuda_source, entry_symbol
 
-SOURCE = """
-    threadgroup float shared[32];
-    uint lane = thread_index_in_simdgroup;
-    shared[lane] = float(x[thread_position_in_grid.x]) * scale;
-    threadgroup_barrier(mem_flags::mem_threadgroup);
-    simdgroup_matrix<T, 8, 8> a, b;
-    simdgroup_load(a, x, x_shape[0]);
-    simdgroup_load(b, x, x_shape[0], ulong2(0, 0), true);
-    simdgroup_float8x8 c = make_filled_simdgroup_matrix<float, 8>(0.0f);
-    simdgroup_multiply_accumulate(c, a, b, c);
-    _Pragma("clang loop unroll(full)") for (uint i = 0; i < N; ++i) shared[lane] += half(i) * 0.5f;
-    packed_float4 p = *(threadgroup packed_float4*)shared;
-    out[lane] = T(simd_sum(shared[lane]) + c.thread_elements()[0] + half4(float4(p)).x);
-"""
+SOURCE = (Path(__file__).parent / "testdata" / "probe.metal").read_text()
 
 
 def unit(dtype="float16", **arguments) -> metal.Unit:
