@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from backends.mlx.gguf import formats
-from backends.mlx.gguf.checkpoint.gguf_file import GGUFFile
-from backends.mlx.gguf.checkpoint.sample_file import write_sample, write_split
+from backends.mlx.gguf.checkpoint.file import GGUFFile
+from backends.mlx.gguf.checkpoint.testing import write_sample, write_split
 
 SUPPORTED = ", ".join(formats.FORMATS)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from backends.mlx.gguf.checkpoint.sample_file import write_sample
+from backends.mlx.gguf.checkpoint.testing import write_sample
 
 
 @pytest.fixture(scope="session", name="sample")

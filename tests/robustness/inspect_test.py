@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from backends.mlx.gguf.checkpoint.gguf_file import GGUFFile
-from backends.mlx.gguf.checkpoint.sample_file import write_split
-from backends.mlx.runner.testing import GraphFile, mlx_schema
+from backends.mlx.gguf.checkpoint.file import GGUFFile
+from backends.mlx.gguf.checkpoint.testing import write_split
+from backends.mlx.program.testing import GraphFile, mlx_schema
 
 
 @pytest.fixture(name="inspect")

@@ -1,33 +1,3 @@
-"""Metal kernels on Linux: run, check and build the sources MLX compiles on a Mac, unmodified.
+"""The place of `backends.mlx.metal` before, for workspaces that import it from here."""
 
-`metal_kernel` has mx.fast.metal_kernel's signature and is that function where Metal is available.
-On the host, order of reductions, denormals and rounding inside matrix units need not be Apple's.
-The checker is stricter than Metal in one thing: a simdgroup operation that not all lanes reach is
-a fault, though Metal defines some over the active lanes. It does not see loads whose value is
-never used, since the compiler drops them, nor uninitialised variables of a thread.
-"""
-
-from tools.metal.address_spaces import Diagnostic, check_address_spaces
-from tools.metal.compile import CompileError
-from tools.metal.fault import CheckError, KernelError
-from tools.metal.flatten import flatten
-from tools.metal.kernel import Report, checked, metal_kernel
-from tools.metal.runtime import add_library, library_of, prepare
-from tools.metal.unit import Unit, load_units
-
-__all__ = [
-    "CheckError",
-    "CompileError",
-    "Diagnostic",
-    "KernelError",
-    "Report",
-    "Unit",
-    "add_library",
-    "check_address_spaces",
-    "checked",
-    "flatten",
-    "library_of",
-    "load_units",
-    "metal_kernel",
-    "prepare",
-]
+from backends.mlx.metal import *  # noqa: F403

@@ -118,7 +118,7 @@ metal_library = rule(
         ),
         "_builder": attr.label(
             cfg = "exec",
-            default = Label("//tools/metal:build_library"),
+            default = Label("//backends/mlx/metal:build_library"),
             executable = True,
         ),
     },

@@ -6,6 +6,6 @@ ExecuTorch's own handlers of it are registered too.
 """
 
 from backends.mlx.gguf import lowering  # noqa: F401  (makes the MLX backend importable)
-from backends.mlx.gguf.lowering import handlers
+from backends.mlx.gguf.lowering.match import handlers
 
 handlers.register()

@@ -1,16 +1,15 @@
-"""Reads, checks and runs ExecuTorch programs lowered to MLX, on machines without Metal too.
+"""Runs ExecuTorch programs lowered to MLX, on machines without Metal too.
 
-`Program` maps a `.pte` and checks it; `Runner` executes one of its methods with `mlx.core`, custom
-Metal kernels through `tools.metal`. Knows nothing of GGUF.
+`Runner` executes one method of a `.pte` with `mlx.core`, custom Metal kernels through
+`backends.mlx.metal`. Knows nothing of GGUF.
 """
 
-from third_party.executorch import mlx_overlay
+from backends.mlx.overlay import mlx_overlay
 
 # Whoever imports ExecuTorch's MLX backend after this finds it whole.
 mlx_overlay.ensure()
 
-from backends.mlx.runner.errors import ProgramError  # noqa: E402
-from backends.mlx.runner.program import Program  # noqa: E402
+from backends.mlx.program import Program, ProgramError  # noqa: E402
 from backends.mlx.runner.runner import Runner  # noqa: E402
 
 __all__ = ["Program", "ProgramError", "Runner"]

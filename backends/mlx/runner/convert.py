@@ -8,8 +8,8 @@ import sys
 import mlx.core as mx
 import numpy as np
 
-from backends.mlx.runner.dtypes import scalar_type_named
-from backends.mlx.runner.errors import ProgramError
+from backends.mlx.program.dtypes import scalar_type_named
+from backends.mlx.program.errors import ProgramError
 
 
 def to_mx(value, what: str) -> mx.array:

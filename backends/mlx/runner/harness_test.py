@@ -7,7 +7,7 @@ import pytest
 
 from backends.mlx.runner import Runner
 from backends.mlx.runner.harness import load
-from backends.mlx.runner.testing import GraphFile, mlx_schema
+from backends.mlx.program.testing import GraphFile, mlx_schema
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float16, np.int32])

@@ -13,11 +13,12 @@ from collections.abc import Iterator
 import mlx.core as mx
 import numpy as np
 
-from backends.mlx.runner import nodes, verify
-from backends.mlx.runner.dtypes import scalar_type
-from backends.mlx.runner.errors import ProgramError
-from backends.mlx.runner.graph import SCHEMA, TENSOR_SLOT, Graph, Tid, Vid, operand
-from backends.mlx.runner.program import Constant, Program
+from backends.mlx.runner import nodes
+from backends.mlx.program import verify
+from backends.mlx.program.dtypes import scalar_type
+from backends.mlx.program.errors import ProgramError
+from backends.mlx.program.graph import Graph, SCHEMA, TENSOR_SLOT, Tid, Vid, operand
+from backends.mlx.program.program import Constant, Program
 
 # What MLX raises on operands that it refuses.
 _MLX_ERRORS = (ValueError, IndexError, OverflowError)

@@ -1,4 +1,4 @@
-"""MetalKernelNode through tools.metal: hand-made kernels, and ExecuTorch's own for Q4_K."""
+"""MetalKernelNode through backends.mlx.metal: hand-made kernels, and ExecuTorch's own for Q4_K."""
 
 import dataclasses
 import os
@@ -10,12 +10,13 @@ import mlx.core as mx
 import numpy as np
 import pytest
 
-from backends.mlx.runner import ProgramError, Runner
+from backends.mlx.program import ProgramError
+from backends.mlx.runner import Runner
 from backends.mlx.runner.interpreter import Interpreter
-from backends.mlx.runner.testing import GraphFile, IntOrVid, Vid, mlx_schema
-from tools import metal
-from tools.metal import compile as compile_
-from tools.metal import runtime
+from backends.mlx.program.testing import GraphFile, IntOrVid, Vid, mlx_schema
+from backends.mlx import metal
+from backends.mlx.metal import compile as compile_
+from backends.mlx.metal import libraries as runtime
 
 literal, slot = IntOrVid.from_literal, lambda index: IntOrVid.from_vid(Vid(index))
 
@@ -119,7 +120,7 @@ def test_prepare_builds_the_kernels_of_all_branches(tmp_path, monkeypatch, caplo
     monkeypatch.setenv("TEST_TMPDIR", str(tmp_path / "cache"))
     monkeypatch.setattr(runtime, "_entries", {})
     runner = Runner(branching_file().write(tmp_path / "a.pte"))
-    with caplog.at_level("INFO", "tools.metal"):
+    with caplog.at_level("INFO", "backends.mlx.metal"):
         assert runner.prepare() == 2
     assert [record.message.split(",")[0] for record in caplog.records] == [
         "kernel 1 of 2: triple", "kernel 2 of 2: scale"
@@ -149,7 +150,7 @@ def test_prepare_leaves_buffers_as_they_are(tmp_path):
 def upstream(tmp_path_factory):
     folder = tmp_path_factory.mktemp("upstream")
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    exporter = [sys.executable, "-m", "backends.mlx.runner.export_upstream_gguf", str(folder)]
+    exporter = [sys.executable, "-m", "backends.mlx.runner.testing_upstream", str(folder)]
     done = subprocess.run(exporter, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return folder

@@ -12,7 +12,7 @@ from torch import nn
 from torch.export import Dim
 
 from backends.mlx.runner import Runner
-from backends.mlx.runner.testing import export
+from backends.mlx.program.testing import export
 
 import executorch.backends.mlx.custom_ops  # noqa: F401  (defines torch.ops.mlx)
 

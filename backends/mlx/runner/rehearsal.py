@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import mlx.core as mx
 
-from backends.mlx.runner.dtypes import scalar_type
-from backends.mlx.runner.graph import TENSOR_SLOT
+from backends.mlx.program.dtypes import scalar_type
+from backends.mlx.program.graph import TENSOR_SLOT
 
 
 def units(interpreter) -> list:
-    """The `tools.metal.Unit` of every kernel that the main chain may reach; none on a Mac.
+    """The `backends.mlx.metal.Unit` of every kernel that the main chain may reach; none on a Mac.
 
     The interpreter's mutable buffers keep their contents. Raises ProgramError where the graph
     cannot run on inputs of zeros of the least size.

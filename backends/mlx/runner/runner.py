@@ -7,13 +7,13 @@ from pathlib import Path
 import mlx.core as mx
 
 from backends.mlx.runner import rehearsal
-from backends.mlx.runner.constant_method import literal
+from backends.mlx.program.constant_method import literal
 from backends.mlx.runner.convert import to_int, to_mx
-from backends.mlx.runner.dtypes import mx_dtype_name, scalar_type
-from backends.mlx.runner.errors import ProgramError
-from backends.mlx.runner.graph import TENSOR_SLOT
+from backends.mlx.program.dtypes import mx_dtype_name, scalar_type
+from backends.mlx.program.errors import ProgramError
+from backends.mlx.program.graph import TENSOR_SLOT
 from backends.mlx.runner.interpreter import Interpreter
-from backends.mlx.runner.program import Program
+from backends.mlx.program.program import Program
 
 
 class Runner:
@@ -48,11 +48,11 @@ class Runner:
         """Builds the custom kernels of every branch of the method, on all cores; returns how many.
 
         Without it a kernel is built when it is first reached. What was built before, by any
-        process, is found in the cache of tools.metal, which logs its progress. On a Mac, where
+        process, is found in the cache of backends.mlx.metal, which logs its progress. On a Mac, where
         MLX builds kernels itself, nothing is done and the number is 0.
         """
         # Imported here: programs without custom kernels need no Metal runtime.
-        from tools import metal
+        from backends.mlx import metal
 
         units = [unit for each in self._interpreters for unit in rehearsal.units(each)]
         metal.prepare(units)

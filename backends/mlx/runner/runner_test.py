@@ -8,9 +8,10 @@ import torch.nn.functional as F
 from torch import nn
 from torch.export import Dim
 
-from backends.mlx.runner import Program, ProgramError, Runner
-from backends.mlx.runner.dtypes import mx_dtype_name
-from backends.mlx.runner.testing import GraphFile, export, mlx_schema
+from backends.mlx.program import Program, ProgramError
+from backends.mlx.runner import Runner
+from backends.mlx.program.dtypes import mx_dtype_name
+from backends.mlx.program.testing import GraphFile, export, mlx_schema
 
 torch.manual_seed(0)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from backends.mlx.gguf.checkpoint.checkpoint import cache_directory, smollm2
+from backends.mlx.gguf.checkpoint.packaged import cache_directory, smollm2
 from backends.mlx.gguf.command import export, generate
 
 QUESTION = "Why is the sky blue?"

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 
-from backends.mlx.gguf.checkpoint.gguf_file import GGUFFile
+from backends.mlx.gguf.checkpoint.file import GGUFFile
 from backends.mlx.gguf.command.tables import render
 from backends.mlx.gguf.formats import FORMATS
 from backends.mlx.gguf.kernels import kernel_name
 from backends.mlx.gguf.model.program import Exported
-from backends.mlx.runner import Program
+from backends.mlx.program import Program
 
 _CUSTOM_KERNELS = """\
 This program runs custom Metal kernels. ExecuTorch's macOS wheels allow that; a runtime of your

@@ -26,7 +26,7 @@ from backends.mlx.gguf.generation.sampling import LogitsError, Sampler, Sampling
 from backends.mlx.gguf.generation.session import Session, SessionError
 from backends.mlx.gguf.tokenizer.chat import ChatTemplateError
 from backends.mlx.gguf.tokenizer.tokenizer import TextStream, Tokenizer, TokenizerError
-from backends.mlx.runner import ProgramError
+from backends.mlx.program import ProgramError
 
 _INPUT_ERRORS = (InputError, ModelFileError, ProgramError, SessionError, TokenizerError,
                  ChatTemplateError, LogitsError, OSError)

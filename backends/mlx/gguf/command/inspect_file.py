@@ -50,7 +50,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from backends.mlx.gguf.checkpoint.gguf_file import GGUFError
+from backends.mlx.gguf.checkpoint.file import GGUFError
 from backends.mlx.gguf.command.command_line import InputError, Parser, user_path
 
 
@@ -83,15 +83,15 @@ def _output(options: argparse.Namespace) -> str:
 
 # The imports are here so that neither format waits for what only the other needs.
 def _gguf(path: Path, with_tensors: bool):
-    from backends.mlx.gguf.checkpoint.gguf_file import GGUFFile
-    from backends.mlx.gguf.command import inspect_gguf
+    from backends.mlx.gguf.checkpoint.file import GGUFFile
+    from backends.mlx.gguf.command.inspection import gguf as inspect_gguf
 
     return inspect_gguf, inspect_gguf.describe(GGUFFile(path), with_tensors)
 
 
 def _pte(path: Path, with_tensors: bool):
-    from backends.mlx.gguf.command import inspect_pte
-    from backends.mlx.runner import Program, ProgramError
+    from backends.mlx.gguf.command.inspection import pte as inspect_pte
+    from backends.mlx.program import Program, ProgramError
 
     # Not left to open(), which waits for a pipe.
     if path.exists() and not path.is_file():

@@ -23,10 +23,10 @@ from pathlib import Path
 from tqdm import tqdm
 
 from backends.mlx.gguf import formats
-from backends.mlx.gguf.checkpoint.checkpoint import CheckpointError, gemma3
-from backends.mlx.gguf.checkpoint.gguf_file import GGUFError, GGUFFile, GGUFTensorInfo
-from backends.mlx.gguf.command import report
-from backends.mlx.gguf.command.accuracy import LARGEST
+from backends.mlx.gguf.checkpoint.packaged import CheckpointError, gemma3
+from backends.mlx.gguf.checkpoint.file import GGUFError, GGUFFile, GGUFTensorInfo
+from backends.mlx.gguf.command.verification import report
+from backends.mlx.gguf.command.verification.accuracy import LARGEST
 from backends.mlx.gguf.command.command_line import InputError, Parser, quiet_libraries, user_path
 
 _MAX_ROWS = 4096
@@ -105,7 +105,7 @@ def _select(file: GGUFFile, options: argparse.Namespace
 def _verify(infos: list[GGUFTensorInfo], options: argparse.Namespace
             ) -> list[report.TensorReport]:
     # Imported here, as torch and ExecuTorch take seconds that bad input need not wait for.
-    from backends.mlx.gguf.command.probe import Probe, measure
+    from backends.mlx.gguf.command.verification.probe import Probe, measure
     from backends.mlx.gguf.lowering import Mode
 
     reports = []

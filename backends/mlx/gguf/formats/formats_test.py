@@ -9,7 +9,7 @@ import pytest
 
 import gguf
 from backends.mlx.gguf import formats
-from backends.mlx.gguf.formats import sample
+from backends.mlx.gguf.formats import testing as sample
 
 ALL = pytest.mark.parametrize("fmt", formats.FORMATS.values(), ids=formats.FORMATS)
 Q4_K, Q6_K = formats.get("Q4_K"), formats.get("Q6_K")

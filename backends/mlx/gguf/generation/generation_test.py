@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from backends.mlx.gguf.generation.generation import Generation, Stop
-from backends.mlx.gguf.generation.parrot_model import Parrot
+from backends.mlx.gguf.generation.testing import Parrot
 from backends.mlx.gguf.generation.sampling import Sampler, Sampling
 from backends.mlx.gguf.generation.session import Session
 

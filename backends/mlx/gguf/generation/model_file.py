@@ -10,16 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from backends.mlx.gguf.generation.session import Session
-from backends.mlx.gguf.model.card import (
+from backends.mlx.gguf.card import (
     CARD,
-    TOKENIZER,
-    TOKENIZER_CONFIG,
     ModelCard,
     ModelFileError,
+    TOKENIZER,
+    TOKENIZER_CONFIG,
     damaged,
 )
 from backends.mlx.gguf.tokenizer.tokenizer import Tokenizer, TokenizerError
-from backends.mlx.runner import Program, Runner
+from backends.mlx.program import Program
+from backends.mlx.runner import Runner
 
 
 class ModelFile:

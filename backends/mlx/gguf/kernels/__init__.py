@@ -22,7 +22,7 @@ from backends.mlx.gguf.kernels.library import (
     gather,
     linear,
 )
-from tools import metal
+from backends.mlx import metal
 
 __all__ = [
     "EXPERTS",

@@ -8,7 +8,7 @@ import mlx.core as mx
 
 from backends.mlx.gguf.formats import BlockFormat
 from backends.mlx.gguf.kernels import dispatch, library
-from tools import metal
+from backends.mlx import metal
 
 
 def run_linear(

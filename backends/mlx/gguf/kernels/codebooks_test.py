@@ -18,7 +18,7 @@ FOUND = {
         int(count),
         [int(number, 0) for number in numbers.replace("\n", " ").split(",") if number.strip()],
     )
-    for header in sorted(HERE.glob("*.h"))
+    for header in sorted(HERE.rglob("*.h"))
     for name, count, numbers in TABLE.findall(header.read_text())
 }
 

@@ -11,8 +11,8 @@ import pytest
 from allpairspy import AllPairs
 
 from backends.mlx.gguf import formats, kernels
-from backends.mlx.gguf.kernels import cases, expert_cases, units
-from tools import metal
+from backends.mlx.gguf.kernels import testing as cases, testing_experts as expert_cases, units
+from backends.mlx import metal
 
 PARAMETERS = (
     tuple(formats.FORMATS),

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from backends.mlx.gguf import formats, kernels
-from backends.mlx.gguf.formats import sample
-from backends.mlx.gguf.kernels import cases, units
-from tools import metal
+from backends.mlx.gguf.formats import testing as sample
+from backends.mlx.gguf.kernels import testing as cases, units
+from backends.mlx import metal
 
 TYPES = pytest.mark.parametrize("type_name", formats.FORMATS)
 ROWS, COLUMNS = 37, 768

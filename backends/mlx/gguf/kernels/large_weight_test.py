@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from backends.mlx.gguf import formats, kernels
-from backends.mlx.gguf.formats import sample
-from backends.mlx.gguf.kernels import cases, expert_cases
-from tools import metal
+from backends.mlx.gguf.formats import testing as sample
+from backends.mlx.gguf.kernels import testing as cases, testing_experts as expert_cases
+from backends.mlx import metal
 
 TYPES = pytest.mark.parametrize("type_name", formats.FORMATS)
 FILLED = 70  # more than a tile of outputs

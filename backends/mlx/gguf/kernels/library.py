@@ -13,7 +13,7 @@ from pathlib import Path
 
 from backends.mlx.gguf.formats import BlockFormat
 from backends.mlx.gguf.kernels import dispatch
-from tools import metal
+from backends.mlx import metal
 
 FLOATS = ("float32", "float16", "bfloat16")
 INDICES = ("int32", "int64")
@@ -77,8 +77,12 @@ def linear(
     file = operation.removesuffix("_16").removesuffix("_2")
     return Kernel(
         name=f"gguf_{fmt.name.lower()}_{operation}{suffix}",
-        headers=(fmt.header, f"{file}.h", "bias.h" if suffix else "no_bias.h"),
-        body=f"{file}.metal",
+        headers=(
+            f"types/{fmt.header}",
+            f"ops/{file}.h",
+            "ops/bias.h" if suffix else "ops/no_bias.h",
+        ),
+        body=f"ops/{file}.metal",
         input_names=("x", "weight", "bias") if suffix else ("x", "weight"),
         template=(*template, *launch.tuning),
         launch=launch,
@@ -109,8 +113,8 @@ def experts(
     launch = dispatch.launch(fmt, operation, outputs)
     return Kernel(
         name=f"gguf_{fmt.name.lower()}_{operation}",
-        headers=(fmt.header, f"{operation}.h"),
-        body=f"{operation}.metal",
+        headers=(f"types/{fmt.header}", f"ops/{operation}.h"),
+        body=f"ops/{operation}.metal",
         input_names=("x", "weight", "indices"),
         template=(
             ("InT", in_dtype),
@@ -133,8 +137,8 @@ def gather(fmt: BlockFormat, out_dtype: str, index_dtype: str = "int64") -> Kern
     _check("index dtype", index_dtype, INDICES)
     return Kernel(
         name=f"gguf_{fmt.name.lower()}_gather",
-        headers=(fmt.header, "gather.h"),
-        body="gather.metal",
+        headers=(f"types/{fmt.header}", "ops/gather.h"),
+        body="ops/gather.metal",
         input_names=("weight", "indices"),
         template=(("IndexT", index_dtype), ("OutT", out_dtype)),
         launch=dispatch.launch(fmt, "gather", 0),

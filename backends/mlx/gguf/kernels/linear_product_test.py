@@ -7,8 +7,8 @@ import itertools
 import pytest
 
 from backends.mlx.gguf import formats
-from backends.mlx.gguf.kernels import cases
-from tools import metal
+from backends.mlx.gguf.kernels import testing as cases
+from backends.mlx import metal
 
 CASES = tuple(
     itertools.product(cases.OUTPUTS, cases.SUPER_BLOCKS, cases.ROWS, cases.DTYPES, cases.BIASES)

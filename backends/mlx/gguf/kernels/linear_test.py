@@ -10,8 +10,8 @@ import pytest
 from allpairspy import AllPairs
 
 from backends.mlx.gguf import formats, kernels
-from backends.mlx.gguf.kernels import cases, dispatch, units
-from tools import metal
+from backends.mlx.gguf.kernels import dispatch, testing as cases, units
+from backends.mlx import metal
 
 PARAMETERS = (
     tuple(formats.FORMATS),

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from backends.mlx.gguf import formats, kernels
-from backends.mlx.gguf.formats import sample
-from backends.mlx.gguf.kernels import cases
-from tools import metal
+from backends.mlx.gguf.formats import testing as sample
+from backends.mlx.gguf.kernels import testing as cases
+from backends.mlx import metal
 
 ROWS, COLUMNS = 37, 768
 

@@ -111,7 +111,7 @@ def _indices(fmt: BlockFormat) -> Iterator[tuple[str, tuple[str, str, tuple[int,
 
 
 def as_unit(found: Built) -> dict:
-    """The entry of a units file, as `tools.metal.load_units` reads it."""
+    """The entry of a units file, as `backends.mlx.metal.load_units` reads it."""
     return {
         "name": found.kernel.name,
         "headers": list(found.kernel.headers),

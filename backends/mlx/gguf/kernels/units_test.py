@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from backends.mlx.gguf import formats, kernels
-from backends.mlx.gguf.kernels import cases, expert_cases, units
-from tools import metal
+from backends.mlx.gguf.kernels import testing as cases, testing_experts as expert_cases, units
+from backends.mlx import metal
 
 HERE = Path(kernels.__file__).parent
 BUILT = units.built()

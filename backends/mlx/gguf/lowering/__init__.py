@@ -1,6 +1,6 @@
 """GGUF weights in ExecuTorch's MLX backend: the weight tensor, the operator, the handlers."""
 
-from third_party.executorch import mlx_overlay
+from backends.mlx.overlay import mlx_overlay
 
 mlx_overlay.ensure()
 

@@ -14,10 +14,11 @@ import torch
 from torch import nn
 
 from backends.mlx.gguf import formats
-from backends.mlx.gguf.formats import sample
+from backends.mlx.gguf.formats import testing as sample
 from backends.mlx.gguf.lowering import GGUFTensor
-from backends.mlx.runner import Program, Runner
-from tools import metal
+from backends.mlx.program import Program
+from backends.mlx.runner import Runner
+from backends.mlx import metal
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
@@ -164,7 +165,7 @@ class Exported:
 
             return launch
 
-        with mock.patch("tools.metal.metal_kernel", recording):
+        with mock.patch("backends.mlx.metal.metal_kernel", recording):
             Runner(self.program)(*inputs)
         return names
 

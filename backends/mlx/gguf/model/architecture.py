@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from backends.mlx.gguf.checkpoint.gguf_file import GGUFError, GGUFFile
+from backends.mlx.gguf.checkpoint.file import GGUFError, GGUFFile
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig

@@ -12,12 +12,7 @@ from torch import nn
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 import gguf
-from backends.mlx.gguf.checkpoint.gguf_file import (
-    DENSE_TYPES,
-    GGUFError,
-    GGUFFile,
-    GGUFTensorInfo,
-)
+from backends.mlx.gguf.checkpoint.file import DENSE_TYPES, GGUFError, GGUFFile, GGUFTensorInfo
 from backends.mlx.gguf.formats import FORMATS
 from backends.mlx.gguf.lowering import GGUFTensor
 from backends.mlx.gguf.model import architecture as architectures

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 import gguf
-from backends.mlx.gguf.checkpoint.gguf_file import GGUFError, GGUFFile
+from backends.mlx.gguf.checkpoint.file import GGUFError, GGUFFile
 from backends.mlx.gguf.lowering import GGUFTensor
-from backends.mlx.gguf.model import network, tiny_file, tiny_model
+from backends.mlx.gguf.model import network, testing as tiny_file, testing_models as tiny_model
 
 
 @pytest.fixture(scope="module")

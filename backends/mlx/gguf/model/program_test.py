@@ -9,9 +9,10 @@ import pytest
 import torch
 from transformers import PreTrainedModel
 
-from backends.mlx.gguf.checkpoint.gguf_file import GGUFFile
-from backends.mlx.gguf.model import program, tiny_file, tiny_model
-from backends.mlx.runner import Program, Runner
+from backends.mlx.gguf.checkpoint.file import GGUFFile
+from backends.mlx.gguf.model import program, testing as tiny_file, testing_models as tiny_model
+from backends.mlx.program import Program
+from backends.mlx.runner import Runner
 
 LENGTH, CHUNK = 21, 8
 

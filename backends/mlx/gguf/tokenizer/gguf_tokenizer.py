@@ -12,8 +12,8 @@ import numpy as np
 import tokenizers
 from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
 
-from backends.mlx.gguf.checkpoint.gguf_file import GGUFFile
-from backends.mlx.gguf.checkpoint.gguf_tensor import quoted
+from backends.mlx.gguf.checkpoint.file import GGUFFile
+from backends.mlx.gguf.checkpoint.tensor import quoted
 from backends.mlx.gguf.tokenizer.gguf_vocabulary import (
     PREFIX,
     TokenType,

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from backends.mlx.gguf.checkpoint.gguf_file import GGUFError, GGUFFile
+from backends.mlx.gguf.checkpoint.file import GGUFError, GGUFFile
 from backends.mlx.gguf.tokenizer.gguf_tokenizer import build
 from backends.mlx.gguf.tokenizer.gguf_vocabulary import TokenType
-from backends.mlx.gguf.tokenizer.sample_vocabulary import (
+from backends.mlx.gguf.tokenizer.testing import (
     BOS,
     EOS,
     MARK,

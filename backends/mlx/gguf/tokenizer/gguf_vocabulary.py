@@ -11,8 +11,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from backends.mlx.gguf.checkpoint.gguf_file import GGUFError, GGUFFile
-from backends.mlx.gguf.checkpoint.gguf_tensor import quoted
+from backends.mlx.gguf.checkpoint.file import GGUFError, GGUFFile
+from backends.mlx.gguf.checkpoint.tensor import quoted
 
 PREFIX = "tokenizer.ggml."
 EMBEDDING = "token_embd.weight"

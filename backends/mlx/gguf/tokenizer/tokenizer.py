@@ -15,7 +15,7 @@ from typing import Any
 
 import tokenizers
 
-from backends.mlx.gguf.checkpoint.gguf_file import GGUFFile
+from backends.mlx.gguf.checkpoint.file import GGUFFile
 from backends.mlx.gguf.tokenizer import chat, gguf_tokenizer
 
 # Tokens that end a model's turn, by their texts: files name only one or two of them by id.

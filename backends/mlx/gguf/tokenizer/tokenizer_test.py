@@ -13,8 +13,8 @@ from sentencepiece import SentencePieceProcessor, sentencepiece_model_pb2
 from tokenizers import pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from backends.mlx.gguf.checkpoint import checkpoint
-from backends.mlx.gguf.checkpoint.gguf_file import GGUFFile
+from backends.mlx.gguf.checkpoint import packaged as checkpoint
+from backends.mlx.gguf.checkpoint.file import GGUFFile
 from backends.mlx.gguf.tokenizer.gguf_vocabulary import TokenType
 from backends.mlx.gguf.tokenizer.tokenizer import TextStream, Tokenizer, TokenizerError
 

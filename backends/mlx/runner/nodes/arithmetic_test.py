@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from backends.mlx.runner import ProgramError
+from backends.mlx.program import ProgramError
 from backends.mlx.runner.nodes.testing import RNG, check, reals, run
 
 UNARY = {

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import mlx.core as mx
 
-from backends.mlx.runner.errors import ProgramError
+from backends.mlx.program.errors import ProgramError
 from backends.mlx.runner.nodes.registry import axis_of, node
 
 

@@ -5,7 +5,7 @@ Division and modulo are Python's: the quotient is floored, the remainder has the
 
 from __future__ import annotations
 
-from backends.mlx.runner.errors import ProgramError
+from backends.mlx.program.errors import ProgramError
 from backends.mlx.runner.nodes.registry import axis_of, node
 
 

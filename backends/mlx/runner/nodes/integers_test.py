@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from backends.mlx.runner import ProgramError, Runner
+from backends.mlx.program import ProgramError
+from backends.mlx.runner import Runner
 from backends.mlx.runner.nodes.testing import literal, slot
-from backends.mlx.runner.testing import GraphFile, Vid, mlx_schema
+from backends.mlx.program.testing import GraphFile, Vid, mlx_schema
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,10 @@ from __future__ import annotations
 import mlx.core as mx
 import numpy as np
 
-from backends.mlx.runner.dtypes import ScalarType, mx_dtype_name, scalar_type, scalar_type_named
-from backends.mlx.runner.errors import ProgramError
+from backends.mlx.program.dtypes import ScalarType, mx_dtype_name, scalar_type, scalar_type_named
+from backends.mlx.program.errors import ProgramError
 from backends.mlx.runner.nodes.registry import node
-from backends.mlx.runner.verify_kernel import (
+from backends.mlx.program.verify_kernel import (
     check_launch,
     check_operand_dtypes,
     output_shapes,
@@ -46,7 +46,7 @@ class _Kernel:
 
     def __init__(self, n):
         # Imported here: programs without custom kernels need no Metal runtime.
-        from tools import metal
+        from backends.mlx import metal
 
         self.node = n
         self.shapes = output_shapes(n)

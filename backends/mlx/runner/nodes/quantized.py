@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import mlx.core as mx
 
-from backends.mlx.runner.dtypes import scalar_type
-from backends.mlx.runner.errors import ProgramError
+from backends.mlx.program.dtypes import scalar_type
+from backends.mlx.program.errors import ProgramError
 from backends.mlx.runner.nodes.registry import node
 
 _AFFINE = "affine"

@@ -4,7 +4,7 @@ import mlx.core as mx
 import numpy as np
 import pytest
 
-from backends.mlx.runner import ProgramError
+from backends.mlx.program import ProgramError
 from backends.mlx.runner.nodes.testing import check, reals, run
 
 # Two rows of x, each for two experts of three.

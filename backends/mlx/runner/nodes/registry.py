@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from backends.mlx.runner.errors import ProgramError
+from backends.mlx.program.errors import ProgramError
 
 FUNCTIONS: dict[str, Callable] = {}
 

@@ -6,7 +6,7 @@ from itertools import accumulate
 
 import mlx.core as mx
 
-from backends.mlx.runner.errors import ProgramError
+from backends.mlx.program.errors import ProgramError
 from backends.mlx.runner.nodes.registry import axis_of, node
 
 

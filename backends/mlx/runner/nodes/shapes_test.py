@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from backends.mlx.runner import ProgramError
+from backends.mlx.program import ProgramError
 from backends.mlx.runner.nodes.testing import check, literal, reals, run, several
-from backends.mlx.runner.testing import mlx_schema
+from backends.mlx.program.testing import mlx_schema
 
 SHAPES = [
     ("ReshapeNode", dict(shape=[literal(3), literal(-1)]), lambda x: x.reshape(3, 8)),

@@ -1,12 +1,12 @@
 """What the tests of node functions share: hand-made graphs of one node.
 
-Test support only, as backends.mlx.runner.testing is.
+Test support only, as backends.mlx.program.testing is.
 """
 
 import numpy as np
 
 from backends.mlx.runner import Runner
-from backends.mlx.runner.testing import GraphFile, IntOrVid, Vid, mlx_schema
+from backends.mlx.program.testing import GraphFile, IntOrVid, Vid, mlx_schema
 
 RNG = np.random.default_rng(0)
 literal, slot = IntOrVid.from_literal, lambda index: IntOrVid.from_vid(Vid(index))

@@ -8,7 +8,7 @@ import numpy
 
 from app.case import Case
 from backends.mlx.gguf import formats, kernels
-from tools import metal
+from backends.mlx import metal
 
 COMPILED = Path(kernels.__file__).parent
 

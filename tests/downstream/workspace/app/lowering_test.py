@@ -7,7 +7,8 @@ import torch
 
 from app.case import Case
 from backends.mlx.gguf import GGUFTensor, export_module
-from backends.mlx.runner import Program, Runner
+from backends.mlx.program import Program
+from backends.mlx.runner import Runner
 
 # From select() on the flag, as another workspace's targets may do.
 MODE = os.environ["APP_MODE"]

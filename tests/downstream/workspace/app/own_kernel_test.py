@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy
 
-from tools import metal
+from backends.mlx import metal
 
 HERE = Path(__file__).parent
 

@@ -1,0 +1,1 @@
+"""What `inspect` says of a GGUF file and of an exported program."""

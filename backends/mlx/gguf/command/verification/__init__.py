@@ -1,0 +1,1 @@
+"""What `verify` does: programs of single tensors, run and compared with the exact weights."""

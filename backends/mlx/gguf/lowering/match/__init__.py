@@ -1,0 +1,1 @@
+"""Recognises GGUF weights in a program: patterns of operators, and what they work on."""

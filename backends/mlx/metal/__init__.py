@@ -1,0 +1,33 @@
+"""Metal kernels on Linux: run, check and build the sources MLX compiles on a Mac, unmodified.
+
+`metal_kernel` has mx.fast.metal_kernel's signature and is that function where Metal is available.
+On the host, order of reductions, denormals and rounding inside matrix units need not be Apple's.
+The checker is stricter than Metal in one thing: a simdgroup operation that not all lanes reach is
+a fault, though Metal defines some over the active lanes. It does not see loads whose value is
+never used, since the compiler drops them, nor uninitialised variables of a thread.
+"""
+
+from backends.mlx.metal.text.address_spaces import Diagnostic, check_address_spaces
+from backends.mlx.metal.compile import CompileError
+from backends.mlx.metal.fault import CheckError, KernelError
+from backends.mlx.metal.text.flatten import flatten
+from backends.mlx.metal.kernel import Report, checked, metal_kernel
+from backends.mlx.metal.libraries import add_library, library_of, prepare
+from backends.mlx.metal.text.unit import Unit, load_units
+
+__all__ = [
+    "CheckError",
+    "CompileError",
+    "Diagnostic",
+    "KernelError",
+    "Report",
+    "Unit",
+    "add_library",
+    "check_address_spaces",
+    "checked",
+    "flatten",
+    "library_of",
+    "load_units",
+    "metal_kernel",
+    "prepare",
+]

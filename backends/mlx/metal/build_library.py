@@ -1,0 +1,84 @@
+"""Builds what a metal_library rule needs from a units file. Run with --help for the modes.
+
+A units file is described at backends.mlx.metal.text.unit.load_units. Exit status: 0, 1 if the address-space
+check found errors or the compiler refused a kernel, 2 for bad arguments or a bad units file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import concurrent.futures
+import sys
+from pathlib import Path
+from typing import Sequence
+
+from backends.mlx.metal import compile as compile_
+from backends.mlx.metal.text.address_spaces import check_address_spaces
+from backends.mlx.metal.text.unit import Unit, load_units
+
+# What MLX's prelude gives every kernel, as far as kernels may use it; MLX puts its own in front.
+_PRELUDE = """\
+#include <metal_stdlib>
+using namespace metal;
+typedef half float16_t;
+typedef bfloat bfloat16_t;
+"""
+
+_SHOWN_ERRORS = 20
+
+
+def write_sources(units: Sequence[Unit], out: Path) -> None:
+    """One `.metal` file a unit, named after its function: prelude and text, ready to compile."""
+    out.mkdir(parents=True, exist_ok=True)
+    for unit in units:
+        (out / f"{unit.function}.metal").write_text(_PRELUDE + unit.text)
+
+
+def write_address_report(units: Sequence[Unit], out: Path) -> int:
+    """Checks every unit, writes what was found, prints the first errors. Returns their number."""
+    with concurrent.futures.ProcessPoolExecutor(compile_.max_workers()) as pool:
+        checked = pool.map(check_address_spaces, units, chunksize=8)
+        found = [diagnostic for diagnostics in checked for diagnostic in diagnostics]
+    lines = [str(diagnostic) for diagnostic in found]
+    lines.append(f"{len(units)} units, {len(found)} errors")
+    out.write_text("\n".join(lines) + "\n")
+    for diagnostic in found[:_SHOWN_ERRORS]:
+        print(diagnostic, file=sys.stderr)
+    if len(found) > _SHOWN_ERRORS:
+        print(f"... {len(found) - _SHOWN_ERRORS} more errors", file=sys.stderr)
+    return len(found)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="build_library", description=__doc__)
+    parser.add_argument("--units", type=Path, required=True, help="units file (JSON)")
+    parser.add_argument("--root", type=Path, help="folder the file's paths are relative to")
+    parser.add_argument("--out", type=Path, required=True, help="file, or folder for sources")
+    parser.add_argument(
+        "--mode",
+        required=True,
+        choices=["sources", "address", *compile_.MODES],
+        help="sources: a folder of complete texts; address: the address-space check's report; "
+        "checked, fast: one shared library with all units",
+    )
+    options = parser.parse_args(arguments)
+    try:
+        units = load_units(options.units, options.root)
+    except ValueError as error:
+        print(f"build_library: {error}", file=sys.stderr)
+        return 2
+    if options.mode == "sources":
+        write_sources(units, options.out)
+    elif options.mode == "address":
+        return 1 if write_address_report(units, options.out) else 0
+    else:
+        try:
+            compile_.compile_library(units, options.mode, options.out)
+        except compile_.CompileError as error:
+            print(f"build_library: {error}", file=sys.stderr)
+            return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,240 @@
+"""Runs a unit from a host library: buffers in, a fault or nothing out."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import ctypes
+import dataclasses
+import functools
+import logging
+import time
+from pathlib import Path
+from typing import Iterable, Sequence
+
+from backends.mlx.metal import compile as compile_
+from backends.mlx.metal.fault import KernelError, describe
+from backends.mlx.metal.text.host_source import entry_symbol
+from backends.mlx.metal.text.unit import Unit
+
+_LOG = logging.getLogger(__name__)
+
+_INPUT, _OUTPUT, _INITIALISED_OUTPUT = range(3)  # msl_role
+_INTERFACE = 3  # msl_interface of host/runtime/launch.h
+_ALL_THREADGROUPS = (0, 2**64 - 1)
+
+
+class _Buffer(ctypes.Structure):
+    _fields_ = [
+        ("data", ctypes.c_void_p),
+        ("bytes", ctypes.c_uint64),
+        ("name", ctypes.c_char_p),
+        ("role", ctypes.c_int32),
+        ("bytes_read", ctypes.c_uint64),
+    ]
+
+
+class Fault(ctypes.Structure):
+    """struct msl_fault of host/runtime/launch.h."""
+
+    _fields_ = [
+        ("kind", ctypes.c_char_p),
+        ("text", ctypes.c_char * 512),
+        ("buffer", ctypes.c_char * 128),
+        ("offset", ctypes.c_int64),
+        ("place", ctypes.c_uint64),
+        ("other_place", ctypes.c_uint64),
+        ("has_thread", ctypes.c_int32),
+        ("thread", ctypes.c_uint32),
+        ("thread_position", ctypes.c_uint32 * 3),
+        ("threadgroup", ctypes.c_uint32 * 3),
+    ]
+
+
+def run(
+    unit: Unit,
+    buffers: Sequence[tuple[int, int]],
+    grid: tuple[int, int, int],
+    threadgroup: tuple[int, int, int],
+    checked: bool,
+    initialised: bool = False,
+    threadgroups: tuple[int, int] | None = None,
+) -> dict[str, int]:
+    """Runs every thread of the grid, or only threadgroups [first, last) of it.
+
+    buffers: (address, bytes) of the unit's `parameters`, in order. initialised: the outputs hold
+    values before the run. Returns, by name, the bytes that a checked run read of each, every load
+    counted; nothing after a fast run. Raises CheckError for a fault the checker finds, KernelError
+    where not even a fast run can go on (deadlock, a limit of Metal).
+    """
+    entry = _entry(unit, "checked" if checked else "fast")
+    array = entry.buffers(initialised)
+    for buffer, (address, size) in zip(array, buffers, strict=True):
+        buffer.data, buffer.bytes = address, size
+    fault = Fault()
+    failed = entry.library.handle.msl_run(
+        entry.address,
+        array,
+        len(array),
+        (ctypes.c_uint32 * 3)(*grid),
+        (ctypes.c_uint32 * 3)(*threadgroup),
+        compile_.max_workers(),
+        entry.library.parallel,
+        *(threadgroups or _ALL_THREADGROUPS),
+        ctypes.byref(fault),
+    )
+    if failed:
+        error = describe(unit, entry.library.path, fault)
+        raise error if checked else KernelError(str(error))
+    return {b.name.decode(): b.bytes_read for b in array} if checked else {}
+
+
+@dataclasses.dataclass(frozen=True)
+class _Library:
+    path: Path
+    handle: ctypes.CDLL
+    mode: str
+    parallel: int  # address of the msl_parallel that all libraries use
+
+
+@dataclasses.dataclass(frozen=True)
+class _Entry:
+    """A unit's kernel in a library."""
+
+    library: _Library
+    address: int
+    unit: Unit
+
+    def buffers(self, initialised: bool) -> ctypes.Array:
+        """A new array of the kernel's buffers, whose addresses are to be filled in."""
+        return type(self._roles[initialised]).from_buffer_copy(self._roles[initialised])
+
+    @functools.cached_property
+    def _roles(self) -> tuple[ctypes.Array, ctypes.Array]:
+        return self._described(_OUTPUT), self._described(_INITIALISED_OUTPUT)
+
+    def _described(self, output_role: int) -> ctypes.Array:
+        parameters = self.unit.parameters
+        return (_Buffer * len(parameters))(
+            *(
+                _Buffer(None, 0, name, output_role if p.role == "output" else _INPUT)
+                for p, name in zip(parameters, self._names)
+            )
+        )
+
+    @functools.cached_property
+    def _names(self) -> tuple[bytes, ...]:
+        # Kept here, since the arrays hold only their addresses.
+        return tuple(
+            (p.name if p.role in ("input", "output") else f"{p.name}_{p.role}").encode()
+            for p in self.unit.parameters
+        )
+
+
+_prebuilt: list[_Library] = []
+_entries: dict[tuple[str, str], _Entry] = {}
+
+
+def add_library(path: Path) -> None:
+    """Offers a library built before (or every `.so` of a directory) for the units it holds.
+
+    Libraries of both modes may be added; a unit that is in none is compiled just in time. Raises
+    ValueError for a path that is not a library of this runtime.
+    """
+    path = Path(path)
+    files = sorted(path.rglob("*.so")) if path.is_dir() else [path]
+    if not files:
+        raise ValueError(f"{path}: no kernel library (*.so) in this directory")
+    for file in files:
+        _prebuilt.append(_load(file.resolve()))
+    _entries.clear()
+
+
+@functools.lru_cache(maxsize=None)
+def _load(path: Path) -> _Library:
+    try:
+        handle = ctypes.CDLL(str(path))
+        handle.msl_library_mode.restype = ctypes.c_char_p
+        mode = handle.msl_library_mode().decode()
+        interface = handle.msl_library_interface()
+    except (OSError, AttributeError) as error:
+        raise ValueError(f"{path}: not a kernel library: {error}") from error
+    if interface != _INTERFACE:
+        raise ValueError(
+            f"{path}: kernel library of another version: expected interface {_INTERFACE}, "
+            f"found {interface}"
+        )
+    handle.msl_run.argtypes = [
+        ctypes.c_void_p,
+        ctypes.POINTER(_Buffer),
+        ctypes.c_int,
+        ctypes.POINTER(ctypes.c_uint32),
+        ctypes.POINTER(ctypes.c_uint32),
+        ctypes.c_int,
+        ctypes.c_void_p,
+        ctypes.c_uint64,
+        ctypes.c_uint64,
+        ctypes.POINTER(Fault),
+    ]
+    return _Library(path, handle, mode, _parallel_of(handle))
+
+
+_parallel: list[int] = []
+
+
+def _parallel_of(handle: ctypes.CDLL) -> int:
+    """The address of msl_parallel in the first library of all: one set of threads serves them."""
+    if not _parallel:
+        _parallel.append(ctypes.cast(handle.msl_parallel, ctypes.c_void_p).value)
+    return _parallel[0]
+
+
+def library_of(unit: Unit, mode: str) -> Path:
+    """The library whose kernel runs for a unit in `mode` ("checked", "fast").
+
+    One of those offered by `add_library` where it holds the unit, else compiled now.
+    """
+    return _entry(unit, mode).library.path
+
+
+def prepare(units: Iterable[Unit]) -> None:
+    """Makes ready what fast runs of `units` need, on all cores; logs each kernel it compiles.
+
+    Raises CompileError for the first that the compiler refuses.
+    """
+    units = list({unit.key: unit for unit in units}.values())
+    missing = [unit for unit in units if not _is_ready(unit)]
+    started = time.monotonic()
+    with concurrent.futures.ThreadPoolExecutor(compile_.max_workers()) as pool:
+        for done, unit in enumerate(pool.map(_compiled, missing), 1):
+            elapsed = time.monotonic() - started
+            _LOG.info("kernel %d of %d: %s, %.1f s", done, len(missing), unit.name, elapsed)
+    for unit in units:
+        _entry(unit, "fast")
+
+
+def _is_ready(unit: Unit) -> bool:
+    return (
+        (unit.key, "fast") in _entries
+        or any(_holds(library, unit, "fast") for library in _prebuilt)
+        or compile_.library_path(unit, "fast").exists()
+    )
+
+
+def _compiled(unit: Unit) -> Unit:
+    compile_.compile_just_in_time(unit, "fast")
+    return unit
+
+
+def _holds(library: _Library, unit: Unit, mode: str) -> bool:
+    return library.mode == mode and hasattr(library.handle, entry_symbol(unit))
+
+
+def _entry(unit: Unit, mode: str) -> _Entry:
+    """A unit's kernel, in a library offered before or one compiled now."""
+    if (unit.key, mode) not in _entries:
+        offered = (library for library in _prebuilt if _holds(library, unit, mode))
+        library = next(offered, None) or _load(compile_.compile_just_in_time(unit, mode))
+        kernel = getattr(library.handle, entry_symbol(unit))
+        address = ctypes.cast(kernel, ctypes.c_void_p).value
+        _entries[unit.key, mode] = _Entry(library, address, unit)
+    return _entries[unit.key, mode]

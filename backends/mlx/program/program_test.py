@@ -1,0 +1,175 @@
+"""Program: what it reads from a `.pte`, and that no broken file gets past it."""
+
+import mmap
+import re
+
+import numpy as np
+import pytest
+import torch
+
+from backends.mlx.program import Program, ProgramError
+from backends.mlx.runner import Runner
+from backends.mlx.program.testing import (
+    GraphFile,
+    MLXPartitioner,
+    mlx_schema,
+    to_edge_transform_and_lower,
+)
+
+WEIGHT = np.arange(12, dtype=np.float32).reshape(3, 4)
+BLOCKS = np.arange(40, dtype=np.uint8).reshape(2, 20)
+
+
+@pytest.fixture(scope="module")
+def file():
+    x, out = np.zeros((2, 4), np.float32), np.zeros((2, 3), np.float32)
+    file = GraphFile(
+        constants={"weight": WEIGHT, "blocks": BLOCKS}, inputs=[x], outputs=[out], temps=1
+    )
+    file.chains[0] += [
+        mlx_schema.TransposeNode(x=file.constant(0), out=file.temp(0), perm=[1, 0]),
+        mlx_schema.AddmmNode(mat1=file.input(0), mat2=file.temp(0), out=file.output(0)),
+    ]
+    return file
+
+
+@pytest.fixture(scope="module")
+def path(file, tmp_path_factory):
+    return file.write(tmp_path_factory.mktemp("program") / "small.pte")
+
+
+def test_reads_nodes_and_constants(path):
+    program = Program(path)
+    assert program.node_counts() == {"TransposeNode": 1, "AddmmNode": 1}
+    assert program.kernels() == []
+    constants = program.constants()
+    assert list(constants) == ["weight", "blocks"]
+    for name, array in (("weight", WEIGHT), ("blocks", BLOCKS)):
+        shape, dtype, size, offset = constants[name]
+        assert (shape, dtype, size) == (array.shape, array.dtype.name, array.nbytes)
+        assert path.read_bytes()[offset : offset + size] == array.tobytes()
+
+
+def test_constants_are_views_of_the_mapped_file(path):
+    view = Program(path).constant("blocks").view
+    base = view
+    while isinstance(base, np.ndarray):
+        base = base.base
+    assert isinstance(base.obj if isinstance(base, memoryview) else base, mmap.mmap)
+    assert not view.flags.writeable
+
+
+def test_runs(path):
+    x = np.random.default_rng(0).normal(size=(2, 4)).astype(np.float32)
+    np.testing.assert_allclose(np.array(Runner(path)(x)[0]), x @ WEIGHT.T, rtol=1e-6)
+
+
+def test_every_cut_is_one_line_that_names_the_file(path, tmp_path):
+    data = path.read_bytes()
+    cut = tmp_path / "cut.pte"
+    for size in [*range(0, 64), *range(64, len(data), 37), len(data) - 1]:
+        cut.write_bytes(data[:size])
+        with pytest.raises(ProgramError) as caught:
+            Program(cut)
+        assert re.fullmatch(re.escape(str(cut)) + r": .+: expected .+, found .+", str(caught.value))
+
+
+@pytest.mark.parametrize(
+    "at, size, value, message",
+    [
+        (4, 4, b"XX12", "file identifier"),
+        (8, 4, b"eh99", "extended header magic"),
+        (12, 4, 8, "extended header length"),
+        (16, 8, 12, "program size"),
+        (16, 8, 1 << 40, "program size"),
+        (24, 8, 16, "first segment's offset"),
+        (24, 8, 1 << 40, "file size"),
+        (32, 8, 1 << 40, "file size"),
+    ],
+)
+def test_bad_header_fields(path, tmp_path, at, size, value, message):
+    data = bytearray(path.read_bytes())
+    data[at : at + size] = value if isinstance(value, bytes) else value.to_bytes(size, "little")
+    broken = tmp_path / "broken.pte"
+    broken.write_bytes(data)
+    with pytest.raises(ProgramError, match=message):
+        Program(broken)
+
+
+def test_any_flipped_byte_is_an_error_or_still_a_valid_program(path, tmp_path):
+    data = np.frombuffer(path.read_bytes(), np.uint8)
+    broken = tmp_path / "broken.pte"
+    errors = 0
+    for position in range(0, data.size, 3):
+        flipped = data.copy()
+        flipped[position] ^= 0x81
+        broken.write_bytes(flipped.tobytes())
+        try:
+            Program(broken)
+        except ProgramError as error:
+            errors += 1
+            assert str(error).startswith(f"{broken}: ") and "\n" not in str(error)
+    assert errors > 100
+
+
+def test_constant_bytes_must_match_the_shape(file, tmp_path):
+    graph = file.graph()
+    graph.tensor_meta[1].shape[1].value = 21
+    with pytest.raises(ProgramError, match=r"'blocks' bytes: expected 42 .uint8 .2, 21.., found"):
+        Program(file.write(tmp_path / "a.pte", graph))
+
+
+def test_constant_without_data(file, tmp_path):
+    graph = file.graph()
+    graph.named_slots[1].name = "other"
+    with pytest.raises(ProgramError, match="constant 'other': expected named data, found none"):
+        Program(file.write(tmp_path / "a.pte", graph))
+
+
+def test_other_backends_and_methods(path, tmp_path):
+    data = path.read_bytes().replace(b"MLXBackend", b"OwnBackend")
+    (tmp_path / "a.pte").write_bytes(data)
+    with pytest.raises(ProgramError, match="backend: expected MLXBackend, found OwnBackend"):
+        Program(tmp_path / "a.pte")
+    with pytest.raises(ProgramError, match="method: expected one of .'forward'., found 'train'"):
+        Runner(path, "train")
+
+
+FACTS = {
+    "get_max_seq_len": 128,
+    "get_scale": 0.5,
+    "use_cache": True,
+    "get_name": "small",
+    "get_eos_ids": [2, 7],
+    "get_only_id": [2],
+}
+
+
+def test_constant_methods_and_named_data(tmp_path):
+    exported = torch.export.export(torch.nn.Linear(8, 5), (torch.randn(2, 8),))
+    edge = to_edge_transform_and_lower(
+        exported, partitioner=[MLXPartitioner()], constant_methods=FACTS
+    )
+    # ExecuTorch lets a program carry named data, but only backends add to it publicly.
+    edge._named_data_store.add_named_data("notes/card", b"a text")
+    (tmp_path / "a.pte").write_bytes(edge.to_executorch().buffer)
+    program = Program(tmp_path / "a.pte")
+    assert program.constant_methods() == FACTS
+    assert [type(value) for value in program.constant_methods().values()] == list(
+        map(type, FACTS.values())
+    )
+    named = program.named_data()
+    assert list(named) == ["notes/card"] and named["notes/card"] == b"a text"
+    assert named["notes/card"].readonly
+    assert Runner(program, "get_eos_ids")() == [2, 7]
+    assert Runner(program)(np.zeros((2, 8), np.float32))[0].shape == (2, 5)
+
+
+def test_program_without_facts(path):
+    program = Program(path)
+    assert program.constant_methods() == {} and program.named_data() == {}
+
+
+def test_missing_file(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        Program(tmp_path / "none.pte")
