@@ -45,8 +45,20 @@ _TABLE_AT = r"\n#define \2 ((constant \1*)0x100000000ul)\n"
 
 # The columns of the tool's --row, after the label.
 _COLUMNS = (
-    "scope", "weights", "instructions", "bit operations", "conversions", "shifts", "FMAs",
-    "float adds", "integer adds", "moves", "loads", "max", "serial", "registers",
+    "scope",
+    "weights",
+    "instructions",
+    "bit operations",
+    "conversions",
+    "shifts",
+    "FMAs",
+    "float adds",
+    "integer adds",
+    "moves",
+    "loads",
+    "max",
+    "serial",
+    "registers",
 )
 
 
@@ -70,7 +82,11 @@ def subjects(types: list[str]) -> list[Subject]:
             for least, launch in dispatch.launches(case.fmt, "qmv"):
                 kernel = kernels.linear(case.fmt, "qmv", dtype, dtype, least)
                 unit = gguf_unit(
-                    case, kernel.name, kernel.header, kernel.source, kernel.input_names,
+                    case,
+                    kernel.name,
+                    kernel.header,
+                    kernel.source,
+                    kernel.input_names,
                     kernel.template,
                 )
                 tuning = dict(launch.tuning)
@@ -97,7 +113,10 @@ def _our_step(kernel: kernels.Kernel) -> int:
         kernel.header,
     )
     (out,) = probe(
-        inputs=[], output_shapes=[(1,)], output_dtypes=[mx.uint32], grid=(1, 1, 1),
+        inputs=[],
+        output_shapes=[(1,)],
+        output_dtypes=[mx.uint32],
+        grid=(1, 1, 1),
         threadgroup=(1, 1, 1),
     )
     return out.item()
@@ -109,12 +128,19 @@ def cost(subject: Subject, tool: Path, folder: Path) -> dict:
     if subject.unit is not None:
         unit = subject.unit
         spec = folder / "spec.json"
-        spec.write_text(json.dumps({
-            "name": unit.name, "source": unit.source,
-            "header": _TABLE.sub(_TABLE_AT, unit.header),
-            "inputs": unit.inputs, "outputs": unit.outputs, "template": unit.template,
-            "tg": "64,1,1",
-        }))
+        spec.write_text(
+            json.dumps(
+                {
+                    "name": unit.name,
+                    "source": unit.source,
+                    "header": _TABLE.sub(_TABLE_AT, unit.header),
+                    "inputs": unit.inputs,
+                    "outputs": unit.outputs,
+                    "template": unit.template,
+                    "tg": "64,1,1",
+                }
+            )
+        )
         command = [str(tool), str(spec), *options]
         text = unit.text
     else:

@@ -62,7 +62,8 @@ def build(
             source.write_text(text)
             run = subprocess.run(
                 [nvcc, *_NVCC, *_QUIET, *includes, *options, "-c", source, "-o", compiled],
-                capture_output=True, text=True,
+                capture_output=True,
+                text=True,
             )
             if run.returncode:
                 raise RuntimeError(f"{source}: {run.stderr[-3000:]}")
@@ -136,7 +137,8 @@ def _case(case: Case, launches: list[Launch], most_rows: int, file: data.DataFil
         f'{{"{case.type_name}", "{case.dtype}", "{operation}", {case.rows}, {case.outputs}, '
         f"{case.columns},\n {{{', '.join(_matrix(m, file) for m in matrices)}}},\n"
         f" {{{', '.join(kinds)}}},\n {len(launches)}, {{\n  "
-        + ",\n  ".join(_launch(launch, matrices) for launch in launches) + "}}"
+        + ",\n  ".join(_launch(launch, matrices) for launch in launches)
+        + "}}"
     )
 
 

@@ -50,8 +50,12 @@ def run(types: list[str], layers: list[int], size: int) -> list[dict]:
             for count in layers:
                 for mode in MODES:
                     for lowering in LOWERINGS:
-                        row = {"type": type_name, "layers": count, "mode": mode,
-                               "lowering": lowering}
+                        row = {
+                            "type": type_name,
+                            "layers": count,
+                            "mode": mode,
+                            "lowering": lowering,
+                        }
                         words = ("export", type_name, size, weights, count, mode, lowering)
                         row.update(child_result(*words))
                         results.append(row)
@@ -116,8 +120,12 @@ def export(type_name: str, path: Path, layers: int, mode: str, lowering: str) ->
         seconds = time.perf_counter() - start
         bytes_written = pte.stat().st_size
     peak = _peak_bytes()
-    return {"seconds": seconds, "peak_bytes": peak, "growth_bytes": peak - loaded,
-            "pte_bytes": bytes_written}
+    return {
+        "seconds": seconds,
+        "peak_bytes": peak,
+        "growth_bytes": peak - loaded,
+        "pte_bytes": bytes_written,
+    }
 
 
 def _ours(type_name: str, mode: str):

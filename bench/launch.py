@@ -81,9 +81,7 @@ def trials(case: Case, tunings: list[dict]) -> list[Launch]:
             continue
         tuning = tuple(entry["tuning"].items())
         launch = kernels.Launch(entry["threads"], entry["n_tile"], entry["m_tile"], tuning)
-        kernel = kernels.linear(
-            case.fmt, entry["operation"], case.dtype, case.dtype, case.outputs
-        )
+        kernel = kernels.linear(case.fmt, entry["operation"], case.dtype, case.dtype, case.outputs)
         fixed = [a for a in kernel.template if a not in kernel.launch.tuning]
         kernel = replace(kernel, launch=launch, template=(*fixed, *tuning))
         values = " ".join(f"{name}={value}" for name, value in tuning)

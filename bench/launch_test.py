@@ -52,8 +52,14 @@ def test_cases_cover_every_type_and_every_operation_of_some():
 
 
 def test_trials():
-    entry = {"operation": "qmv", "rows": [1], "threads": 128, "n_tile": 8, "m_tile": 1,
-             "tuning": {"ROWS": 2, "SIMDGROUPS": 4}}
+    entry = {
+        "operation": "qmv",
+        "rows": [1],
+        "threads": 128,
+        "n_tile": 8,
+        "m_tile": 1,
+        "tuning": {"ROWS": 2, "SIMDGROUPS": 4},
+    }
     (launch,) = trials(Case("Q4_K", 1, 4096, 4096), [entry])
     assert launch.contender == "try qmv ROWS=2 SIMDGROUPS=4"
     assert (launch.grid, launch.threadgroup) == ((512, 1, 1), (128, 1, 1))

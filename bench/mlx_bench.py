@@ -41,8 +41,10 @@ def main() -> None:
     arguments = parser.parse_args()
     where = mx.device_info().get("device_name", "GPU") if ON_GPU else "the CPU, not a measurement"
     print(f"{platform.machine()}, {where}, MLX {mx.__version__}, {arguments.dtype}")
-    print(f"{'type':8} {'M':>4} {'N x K':>15} {'ours, us':>10} {'MLX, us':>10} {'MLX / ours':>10}"
-          f" {'GB/s':>6} {'error / allowed':>15}")
+    print(
+        f"{'type':8} {'M':>4} {'N x K':>15} {'ours, us':>10} {'MLX, us':>10} {'MLX / ours':>10}"
+        f" {'GB/s':>6} {'error / allowed':>15}"
+    )
     for shape in arguments.shapes:
         outputs, columns = map(int, shape.split("x"))
         for type_name in arguments.types:
@@ -61,9 +63,12 @@ def race(type_name: str, rows: int, outputs: int, columns: int, dtype: str) -> d
     error = worst_error(ours(0), matrix, x, dtype)
     our_time, mlx_time = alternate(ours, theirs, count)
     rate = outputs * fmt.row_bytes(columns) / our_time / 1e9
-    print(f"{fmt.name:8} {rows:4} {f'{outputs} x {columns}':>15} {our_time * 1e6:10.1f}"
-          f" {mlx_time * 1e6:10.1f} {mlx_time / our_time:10.2f} {rate:6.1f} {error:15.2g}"
-          + ("" if error <= 1 else "  WRONG"), flush=True)
+    print(
+        f"{fmt.name:8} {rows:4} {f'{outputs} x {columns}':>15} {our_time * 1e6:10.1f}"
+        f" {mlx_time * 1e6:10.1f} {mlx_time / our_time:10.2f} {rate:6.1f} {error:15.2g}"
+        + ("" if error <= 1 else "  WRONG"),
+        flush=True,
+    )
     return {"type": fmt.name, "rows": rows, "ours": our_time, "mlx": mlx_time, "error": error}
 
 

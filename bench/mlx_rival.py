@@ -32,8 +32,10 @@ _HEADERS = ("steel/gemm/gemm.h", "quantized_utils.h", "quantized.h")
 _PATCHES = (
     (r"const short fm = [^;]*;", "const short fm = MSL_FRAGMENT_ROW(simd_lane_id);"),
     (r"const short fn = [^;]*;", "const short fn = MSL_FRAGMENT_COLUMN(simd_lane_id);"),
-    (r"template <typename T>\s*struct pointer_element<(device|constant|threadgroup) T\*> \{.*?\};",
-     ""),
+    (
+        r"template <typename T>\s*struct pointer_element<(device|constant|threadgroup) T\*> \{.*?\};",
+        "",
+    ),
 )
 
 # Small helpers, whose own header is MLX's whole utils.h. The last is for batches only, which
@@ -61,8 +63,15 @@ def launches(case: Case) -> list[Launch]:
         vectors = -(-m // tiles)
         grid = (-(-m // vectors), -(-n // 8), 1)
         found.append(
-            _launch(case, "mlx qmv_wide", "affine_qmv_wide", f"{vectors}, 8, false", True, grid,
-                    (32, 2, 1))
+            _launch(
+                case,
+                "mlx qmv_wide",
+                "affine_qmv_wide",
+                f"{vectors}, 8, false",
+                True,
+                grid,
+                (32, 2, 1),
+            )
         )
     if m >= 6:
         aligned = "true" if n % 32 == 0 else "false"
@@ -172,12 +181,26 @@ def _locked() -> tuple[str, str]:
 def _download(version: str, sha256: str, folder: Path) -> Path:
     requirement = folder / "requirement.txt"
     requirement.write_text(f"mlx-metal=={version} --hash=sha256:{sha256}\n")
-    options = ["--no-deps", "--only-binary=:all:", "--platform", "macosx_15_0_arm64",
-               "--python-version", "3.11", "--require-hashes", "-r", str(requirement),
-               "-d", str(folder)]
+    options = [
+        "--no-deps",
+        "--only-binary=:all:",
+        "--platform",
+        "macosx_15_0_arm64",
+        "--python-version",
+        "3.11",
+        "--require-hashes",
+        "-r",
+        str(requirement),
+        "-d",
+        str(folder),
+    ]
     for python in (sys.executable, getattr(sys, "_base_executable", None), "python3"):
-        if python and not subprocess.run([python, "-m", "pip", "--version"],
-                                         capture_output=True).returncode:
+        if (
+            python
+            and not subprocess.run(
+                [python, "-m", "pip", "--version"], capture_output=True
+            ).returncode
+        ):
             subprocess.run([python, "-m", "pip", "download", "--quiet", *options], check=True)
             return next(folder.glob("*.whl"))
     raise RuntimeError("no Python with pip to download mlx-metal with")

@@ -41,8 +41,13 @@ def _time_by_rows(results: dict, type_name: str = "Q4_K"):
             points = [(c["rows"], c[name]["seconds"] * 1e6) for c in here if c[name]]
             if points:
                 axis.plot(*zip(*points), marker="o", label=label, color=_COLORS[name])
-        axis.set(xscale="log", yscale="log", xlabel="rows of x (M)", ylabel="microseconds",
-                 title=f"{type_name}, {shape[0]} x {shape[1]}")
+        axis.set(
+            xscale="log",
+            yscale="log",
+            xlabel="rows of x (M)",
+            ylabel="microseconds",
+            title=f"{type_name}, {shape[0]} x {shape[1]}",
+        )
         ticks = [c["rows"] for c in here]
         axis.set_xticks(ticks, [str(t) for t in ticks])
         axis.minorticks_off()
@@ -70,8 +75,9 @@ def _bandwidth_by_type(results: dict):
             axis.bar(*zip(*points), width=width, label=label, color=_COLORS[name])
     axis.set_xticks([at + width for at in range(len(cases))], [case["type"] for case in cases])
     axis.axhline(100, color="black", linewidth=0.8, linestyle=":")
-    axis.set(ylabel="% of plain read, of its own bytes",
-             title=f"M = 1, {largest[0]} x {largest[1]}")
+    axis.set(
+        ylabel="% of plain read, of its own bytes", title=f"M = 1, {largest[0]} x {largest[1]}"
+    )
     figure.legend(loc="outside lower center", ncols=3, frameon=False)
     return figure
 

@@ -76,8 +76,13 @@ def gpu_table(results: dict) -> str:
     for case in gpu_rows(results):
         ours = case["ours"]
         rate = ours["weight_bytes"] / ours["seconds"]
-        cells = [case["type"], case["operation"], case["rows"],
-                 f"{case['outputs']} x {case['columns']}", _microseconds(ours)]
+        cells = [
+            case["type"],
+            case["operation"],
+            case["rows"],
+            f"{case['outputs']} x {case['columns']}",
+            _microseconds(ours),
+        ]
         for name in ("executorch", "mlx"):
             rival = case[name]
             time, ratio = "", ""
@@ -87,10 +92,23 @@ def gpu_table(results: dict) -> str:
                 time += "" if rival["right"] else " WRONG"
                 ratio = f"{rival['seconds'] / ours['seconds']:.2f}"
             cells += [time, ratio]
-        rows.append(cells + [f"{rate / 1e9:.0f}", f"{100 * rate / plain:.0f}",
-                             f"{ours['worst_error']:.2g}"])
-    head = ["type", "operation", "M", "N x K", "ours, us", "ExecuTorch, us", "/ ours",
-            "MLX, us (kernel)", "/ ours", "GB/s", "% of plain read", "error / allowed"]
+        rows.append(
+            cells + [f"{rate / 1e9:.0f}", f"{100 * rate / plain:.0f}", f"{ours['worst_error']:.2g}"]
+        )
+    head = [
+        "type",
+        "operation",
+        "M",
+        "N x K",
+        "ours, us",
+        "ExecuTorch, us",
+        "/ ours",
+        "MLX, us (kernel)",
+        "/ ours",
+        "GB/s",
+        "% of plain read",
+        "error / allowed",
+    ]
     caption = f"{results['device']}, plain read {plain / 1e9:.0f} GB/s.\n\n"
     return caption + markdown(head, rows)
 
@@ -116,12 +134,25 @@ def apple_isa_table(results: dict) -> str:
 def export_table(results: dict) -> str:
     rows = [
         (
-            row["type"], row["layers"], row["mode"], row["lowering"],
-            f"{row['seconds']:.1f}", f"{row['peak_bytes'] / 2**20:.0f}",
-            f"{row['growth_bytes'] / 2**20:.0f}", f"{row['pte_bytes'] / 2**20:.2f}",
+            row["type"],
+            row["layers"],
+            row["mode"],
+            row["lowering"],
+            f"{row['seconds']:.1f}",
+            f"{row['peak_bytes'] / 2**20:.0f}",
+            f"{row['growth_bytes'] / 2**20:.0f}",
+            f"{row['pte_bytes'] / 2**20:.2f}",
         )
         for row in results["results"]
     ]
-    head = ["type", "layers", "mode", "lowering", "seconds", "peak, MiB",
-            "above the weights loaded, MiB", ".pte, MiB"]
+    head = [
+        "type",
+        "layers",
+        "mode",
+        "lowering",
+        "seconds",
+        "peak, MiB",
+        "above the weights loaded, MiB",
+        ".pte, MiB",
+    ]
     return markdown(head, rows)

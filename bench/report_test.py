@@ -12,9 +12,17 @@ RESULTS = DOCUMENT.parent / "performance"
 
 def result(contender, seconds, **changes):
     row = {
-        "type": "Q4_K", "dtype": "bfloat16", "operation": "qmv", "rows": 1, "outputs": 4096,
-        "columns": 4096, "contender": contender, "seconds": seconds, "weight_bytes": 9437184,
-        "worst_error": 0.5, "right": True,
+        "type": "Q4_K",
+        "dtype": "bfloat16",
+        "operation": "qmv",
+        "rows": 1,
+        "outputs": 4096,
+        "columns": 4096,
+        "contender": contender,
+        "seconds": seconds,
+        "weight_bytes": 9437184,
+        "worst_error": 0.5,
+        "right": True,
     }
     return {**row, **changes}
 
@@ -24,10 +32,14 @@ def gpu(*results):
 
 
 def test_gpu_table_takes_the_fastest_of_mlx():
-    table = report.gpu_table(gpu(
-        result("ours", 5e-6), result("executorch", 10e-6), result("mlx qmv", 20e-6),
-        result("mlx qmm", 15e-6),
-    ))
+    table = report.gpu_table(
+        gpu(
+            result("ours", 5e-6),
+            result("executorch", 10e-6),
+            result("mlx qmv", 20e-6),
+            result("mlx qmm", 15e-6),
+        )
+    )
     assert table.startswith("a GPU, plain read 3000 GB/s.")
     assert table.splitlines()[-1] == (
         "| Q4_K | qmv | 1 | 4096 x 4096 | 5.0 | 10.0 | 2.00 | 15.0 (qmm) | 3.00 | 1887 | 63 | 0.5 |"
@@ -45,8 +57,15 @@ def test_a_rival_alone_makes_no_row():
 
 def test_apple_isa_table():
     rows = [
-        {"type": "Q4_K", "contender": "ours", "dtype": dtype, "max": cost, "serial": cost + 1,
-         "registers": 100, "spills": spills}
+        {
+            "type": "Q4_K",
+            "contender": "ours",
+            "dtype": dtype,
+            "max": cost,
+            "serial": cost + 1,
+            "registers": 100,
+            "spills": spills,
+        }
         for dtype, cost, spills in (("float16", 2.5, False), ("bfloat16", 3.0, True))
     ]
     table = report.apple_isa_table({"results": rows})
@@ -54,8 +73,16 @@ def test_apple_isa_table():
 
 
 def test_export_table():
-    row = {"type": "Q4_K", "layers": 16, "mode": "fused", "lowering": "ours", "seconds": 1.25,
-           "peak_bytes": 2**29, "growth_bytes": 2**20, "pte_bytes": 3 * 2**20}
+    row = {
+        "type": "Q4_K",
+        "layers": 16,
+        "mode": "fused",
+        "lowering": "ours",
+        "seconds": 1.25,
+        "peak_bytes": 2**29,
+        "growth_bytes": 2**20,
+        "pte_bytes": 3 * 2**20,
+    }
     assert "| Q4_K | 16 | fused | ours | 1.2 | 512 | 1 | 3.00 |" in report.export_table(
         {"results": [row]}
     )

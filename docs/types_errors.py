@@ -52,9 +52,14 @@ class AllTypes(torch.nn.Module):
 
     def forward(self, *inputs: torch.Tensor) -> list[torch.Tensor]:
         *xs, indices = inputs
-        return [result for weight in self.parameters() for result in (
-            *(torch.nn.functional.linear(x, weight) for x in xs),
-            torch.nn.functional.embedding(indices, weight))]
+        return [
+            result
+            for weight in self.parameters()
+            for result in (
+                *(torch.nn.functional.linear(x, weight) for x in xs),
+                torch.nn.functional.embedding(indices, weight),
+            )
+        ]
 
 
 def measure(mode: Mode, dtype: str) -> dict[str, Errors]:
@@ -75,19 +80,22 @@ def measure(mode: Mode, dtype: str) -> dict[str, Errors]:
     for name, data in blocks.items():
         *products, looked_up = (next(results) for _ in (*xs, None))
         fmt = formats.get(name)
-        bounds, relatives = zip(*map(Claim(fmt, data, None, dtype).linear, xs, products),
-                                strict=True)
+        bounds, relatives = zip(
+            *map(Claim(fmt, data, None, dtype).linear, xs, products), strict=True
+        )
         wrong = Claim(fmt, data, views[name], dtype).wrong(looked_up)
         found[name] = Errors(max(bounds), max(relatives), wrong)
     return found
 
 
-def _run(mode: Mode, dtype: str, blocks: dict[str, np.ndarray], xs: list[np.ndarray]
-         ) -> Iterator[np.ndarray]:
+def _run(
+    mode: Mode, dtype: str, blocks: dict[str, np.ndarray], xs: list[np.ndarray]
+) -> Iterator[np.ndarray]:
     """The program's outputs as float32; every row is looked up, in order."""
     kind = getattr(torch, dtype)
-    weights = [GGUFTensor.from_blocks(torch.from_numpy(data), name, kind)
-               for name, data in blocks.items()]
+    weights = [
+        GGUFTensor.from_blocks(torch.from_numpy(data), name, kind) for name, data in blocks.items()
+    ]
     inputs = [torch.from_numpy(x).to(kind) for x in xs] + [torch.arange(OUTPUTS)]
     with tempfile.TemporaryDirectory(prefix="mlx_gguf_types.") as folder:
         path = Path(folder) / "types.pte"

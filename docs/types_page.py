@@ -1,6 +1,6 @@
 """Prints docs/types.md: every GGUF type, what it is, how it is lowered and how exact it is.
 
-    types_page > docs/types.md
+types_page > docs/types.md
 """
 
 from __future__ import annotations
@@ -71,13 +71,30 @@ rounding of the product and one of the sum of what the program holds.
 
 def types_table() -> list[list[str]]:
     """The rows of the first table, its header first."""
-    header = ["type", "bits a weight", "block", "bytes", "alignment", "operations", "repack form",
-              "cycles"]
+    header = [
+        "type",
+        "bits a weight",
+        "block",
+        "bytes",
+        "alignment",
+        "operations",
+        "repack form",
+        "cycles",
+    ]
     cycles = _cycles(json.loads(_APPLE_ISA.read_text())["results"])
     return [header] + [
-        [name, f"{fmt.bits_per_weight:.4g}", str(fmt.block_weights), str(fmt.block_bytes),
-         str(fmt.alignment), _operations(fmt), _repack_form(fmt), cycles.get(name, "-")]
-        for name, fmt in formats.FORMATS.items()]
+        [
+            name,
+            f"{fmt.bits_per_weight:.4g}",
+            str(fmt.block_weights),
+            str(fmt.block_bytes),
+            str(fmt.alignment),
+            _operations(fmt),
+            _repack_form(fmt),
+            cycles.get(name, "-"),
+        ]
+        for name, fmt in formats.FORMATS.items()
+    ]
 
 
 def errors_table(dtype: str) -> list[list[str]]:
@@ -86,11 +103,15 @@ def errors_table(dtype: str) -> list[list[str]]:
     from docs import types_errors
     from backends.mlx.gguf.lowering import Mode
 
-    header = ["type", *(f"{mode} {key}" for mode in ("fused", "repacked")
-                        for key in (*MEASURED, "wrong"))]
+    header = [
+        "type",
+        *(f"{mode} {key}" for mode in ("fused", "repacked") for key in (*MEASURED, "wrong")),
+    ]
     found = [types_errors.measure(mode, dtype) for mode in (Mode.FUSED, Mode.REPACK)]
-    return [header] + [[name, *(cell for errors in found for cell in _cells(errors.get(name)))]
-                       for name in formats.FORMATS]
+    return [header] + [
+        [name, *(cell for errors in found for cell in _cells(errors.get(name)))]
+        for name in formats.FORMATS
+    ]
 
 
 def _cells(errors: types_errors.Errors | None) -> Sequence[str]:
@@ -101,8 +122,11 @@ def _cells(errors: types_errors.Errors | None) -> Sequence[str]:
 
 
 def _operations(fmt: BlockFormat) -> str:
-    return ", ".join(name for name, operations in _OPERATIONS.items()
-                     if all(kernels.launch(fmt, operation, 1) for operation in operations))
+    return ", ".join(
+        name
+        for name, operations in _OPERATIONS.items()
+        if all(kernels.launch(fmt, operation, 1) for operation in operations)
+    )
 
 
 def _repack_form(fmt: BlockFormat) -> str:
@@ -117,8 +141,9 @@ def _repack_form(fmt: BlockFormat) -> str:
 
 def _cycles(results: Iterable[dict]) -> dict[str, str]:
     """Type -> the cycles a weight of its cheapest loop, "best case to worst case"."""
-    ours = [row for row in results
-            if row["dtype"] == "bfloat16" and row["contender"].startswith("ours")]
+    ours = [
+        row for row in results if row["dtype"] == "bfloat16" and row["contender"].startswith("ours")
+    ]
     best = {}
     for row in sorted(ours, key=lambda row: row["max"], reverse=True):
         best[row["type"]] = f"{row['max']:.1f} to {row['serial']:.1f}"
@@ -127,8 +152,9 @@ def _cycles(results: Iterable[dict]) -> dict[str, str]:
 
 def _markdown(table: list[list[str]]) -> str:
     header, *rows = table
-    rule = ["---"] + ["---:" if cell[:1].isdigit() or cell == "-" else "---"
-                      for cell in rows[0][1:]]
+    rule = ["---"] + [
+        "---:" if cell[:1].isdigit() or cell == "-" else "---" for cell in rows[0][1:]
+    ]
     return "".join(f"| {' | '.join(row)} |\n" for row in (header, rule, *rows))
 
 
@@ -139,8 +165,15 @@ def page() -> str:
 
     parts = [_INTRODUCTION, _markdown(types_table())]
     for dtype in DTYPES:
-        parts.append(_ERRORS.format(dtype=dtype, outputs=OUTPUTS, columns=COLUMNS,
-                                    rows=ROWS[-1], fewer=" and ".join(map(str, ROWS[:-1]))))
+        parts.append(
+            _ERRORS.format(
+                dtype=dtype,
+                outputs=OUTPUTS,
+                columns=COLUMNS,
+                rows=ROWS[-1],
+                fewer=" and ".join(map(str, ROWS[:-1])),
+            )
+        )
         parts.append(_markdown(errors_table(dtype)))
     return "\n".join([*parts, _UNITS])
 

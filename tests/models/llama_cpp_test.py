@@ -61,8 +61,13 @@ def exported(tmp_path_factory):
         if key not in paths:
             path = tmp_path_factory.mktemp(model.name) / "model.pte"
             program.export(
-                GGUFFile(model.file()), path, dtype=dtype, lowering=lowering, all_logits=True,
-                max_seq_len=1024, prefill_chunk=64,
+                GGUFFile(model.file()),
+                path,
+                dtype=dtype,
+                lowering=lowering,
+                all_logits=True,
+                max_seq_len=1024,
+                prefill_chunk=64,
             )
             paths[key] = path
         return paths[key]
@@ -82,12 +87,12 @@ def test_llama_cpp(model, exported):
         assert ids == prompt["ids"]
         largest = np.take_along_axis(_logits(path, ids), np.array(prompt["top_ids"]), 1)
         error = np.abs(largest - prompt["top_logits"]).max()
-        generation = Generation(
-            opened.session(), ids, choose=np.argmax, end_ids=(), max_tokens=24
-        )
+        generation = Generation(opened.session(), ids, choose=np.argmax, end_ids=(), max_tokens=24)
         tokens = list(generation)
-        print(f"{model.name}: {prompt['text']!r}: largest difference of a logit {error:.1e}, "
-              f"decode {generation.decode_rate:.1f} tokens/s")
+        print(
+            f"{model.name}: {prompt['text']!r}: largest difference of a logit {error:.1e}, "
+            f"decode {generation.decode_rate:.1f} tokens/s"
+        )
         assert error <= model.tolerance
         assert tokens == prompt["greedy"]
 

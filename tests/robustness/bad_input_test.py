@@ -22,8 +22,9 @@ def _verify(complaint):
 
 def test_missing_file(verify, tmp_path: Path) -> None:
     path = tmp_path / "missing.gguf"
-    assert verify(path) == (f"verify: {path}: file: expected a readable file, "
-                            "found No such file or directory")
+    assert verify(path) == (
+        f"verify: {path}: file: expected a readable file, found No such file or directory"
+    )
 
 
 def test_relative_path_is_the_users(verify, tmp_path: Path) -> None:
@@ -31,8 +32,9 @@ def test_relative_path_is_the_users(verify, tmp_path: Path) -> None:
 
 
 def test_directory(verify, tmp_path: Path) -> None:
-    assert verify(tmp_path).endswith(f"{tmp_path}: file: expected a regular file, "
-                                     "found a directory")
+    assert verify(tmp_path).endswith(
+        f"{tmp_path}: file: expected a regular file, found a directory"
+    )
 
 
 def test_not_a_gguf_file(verify, tmp_path: Path) -> None:
@@ -44,25 +46,31 @@ def test_not_a_gguf_file(verify, tmp_path: Path) -> None:
 def test_tensor_cut_short(verify, sample: Path, tmp_path: Path) -> None:
     info = GGUFFile(sample).tensors["blk.0.ffn_down.weight"]
     path = tmp_path / "short.gguf"
-    path.write_bytes(sample.read_bytes()[:info.offset + 100])
+    path.write_bytes(sample.read_bytes()[: info.offset + 100])
     assert verify(path) == (
         f"verify: {path}: tensor 'blk.0.ffn_down.weight': expected {7 * 210} bytes for Q6_K of "
-        f"shape (7, 256) at offset {info.offset}, found 100 before the end of the file")
+        f"shape (7, 256) at offset {info.offset}, found 100 before the end of the file"
+    )
 
 
-@pytest.mark.parametrize(("rows", "columns", "expected"), [
-    (11, 512, "expected 3168 bytes for Q4_K of shape (11, 512), so that"),
-    (12, 256, "expected 1728 bytes for Q4_K of shape (12, 256), so that"),
-    (12, 480, "expected rows of a multiple of 256 weights for Q4_K, found shape (12, 480)"),
-])
-def test_bytes_that_do_not_fit_the_shape(verify, sample: Path, tmp_path: Path, rows: int,
-                                         columns: int, expected: str) -> None:
+@pytest.mark.parametrize(
+    ("rows", "columns", "expected"),
+    [
+        (11, 512, "expected 3168 bytes for Q4_K of shape (11, 512), so that"),
+        (12, 256, "expected 1728 bytes for Q4_K of shape (12, 256), so that"),
+        (12, 480, "expected rows of a multiple of 256 weights for Q4_K, found shape (12, 480)"),
+    ],
+)
+def test_bytes_that_do_not_fit_the_shape(
+    verify, sample: Path, tmp_path: Path, rows: int, columns: int, expected: str
+) -> None:
     data = sample.read_bytes()
     shape = b"".join(size.to_bytes(8, "little") for size in (512, 12))
     assert data.count(shape) == 1
     path = tmp_path / "shape.gguf"
-    path.write_bytes(data.replace(
-        shape, b"".join(size.to_bytes(8, "little") for size in (columns, rows))))
+    path.write_bytes(
+        data.replace(shape, b"".join(size.to_bytes(8, "little") for size in (columns, rows)))
+    )
     line = verify(path)
     assert f"{path}: tensor 'blk.0.attn_q.weight': {expected}" in line
 
@@ -73,7 +81,7 @@ def test_unknown_type_id(verify, sample: Path, tmp_path: Path) -> None:
     at = data.index(name) + len(name) + 4 + 16
     assert data[at] == 12
     path = tmp_path / "type.gguf"
-    path.write_bytes(data[:at] + b"\xc8" + data[at + 1:])
+    path.write_bytes(data[:at] + b"\xc8" + data[at + 1 :])
     assert "'blk.0.attn_q.weight': expected a known ggml type id, found id 200" in verify(path)
 
 
@@ -82,7 +90,8 @@ def test_missing_part_of_a_split_model(verify, tmp_path: Path) -> None:
     parts[1].unlink()
     assert verify(parts[3]) == (
         f"verify: {parts[1]}: file: expected it beside {parts[3].name}, as a part of the same "
-        "model, found no such file")
+        "model, found no such file"
+    )
 
 
 def test_part_of_another_split_model(verify, tmp_path: Path) -> None:
@@ -97,10 +106,11 @@ def test_part_of_another_split_model(verify, tmp_path: Path) -> None:
 def test_part_of_a_split_model_cut_short(verify, tmp_path: Path) -> None:
     parts = write_split(tmp_path)
     info = GGUFFile(parts[0]).tensors["blk.0.ffn_down.weight"]
-    parts[1].write_bytes(parts[1].read_bytes()[:info.offset + 100])
+    parts[1].write_bytes(parts[1].read_bytes()[: info.offset + 100])
     assert verify(parts[0]) == (
         f"verify: {parts[1]}: tensor 'blk.0.ffn_down.weight': expected {7 * 210} bytes for Q6_K of "
-        f"shape (7, 256) at offset {info.offset}, found 100 before the end of the file")
+        f"shape (7, 256) at offset {info.offset}, found 100 before the end of the file"
+    )
 
 
 def test_nothing_of_a_supported_type(verify, tmp_path: Path) -> None:
@@ -112,21 +122,25 @@ def test_nothing_of_a_supported_type(verify, tmp_path: Path) -> None:
 
 def test_no_tensor_matches(verify, sample: Path) -> None:
     assert verify(sample, "--tensors", "blk.9.*").endswith(
-        f"{sample}: expected tensors that match 'blk.9.*', found none of 4")
+        f"{sample}: expected tensors that match 'blk.9.*', found none of 4"
+    )
 
 
-@pytest.mark.parametrize(("option", "value", "expected"), [
-    ("--types", "Q9_K", f"argument --types: GGUF type: expected one of {SUPPORTED}"),
-    ("--types", "", f"argument --types: GGUF type: expected one of {SUPPORTED}"),
-    ("--types", "Q4_K,,", f"argument --types: GGUF type: expected one of {SUPPORTED}"),
-    ("--m", "0", "argument --m: expected numbers of 1 to 4096, such as 1,5,33, found '0'"),
-    ("--m", "-1", "argument --m: expected numbers of 1 to 4096"),
-    ("--m", "1,x", "argument --m: expected numbers of 1 to 4096, such as 1,5,33, found '1,x'"),
-    ("--m", "1.5", "argument --m: expected numbers of 1 to 4096"),
-    ("--m", "99999", "argument --m: expected numbers of 1 to 4096"),
-    ("--dtype", "float64", "argument --dtype: invalid choice: 'float64'"),
-    ("--colour", "red", "unrecognized arguments: --colour red"),
-])
+@pytest.mark.parametrize(
+    ("option", "value", "expected"),
+    [
+        ("--types", "Q9_K", f"argument --types: GGUF type: expected one of {SUPPORTED}"),
+        ("--types", "", f"argument --types: GGUF type: expected one of {SUPPORTED}"),
+        ("--types", "Q4_K,,", f"argument --types: GGUF type: expected one of {SUPPORTED}"),
+        ("--m", "0", "argument --m: expected numbers of 1 to 4096, such as 1,5,33, found '0'"),
+        ("--m", "-1", "argument --m: expected numbers of 1 to 4096"),
+        ("--m", "1,x", "argument --m: expected numbers of 1 to 4096, such as 1,5,33, found '1,x'"),
+        ("--m", "1.5", "argument --m: expected numbers of 1 to 4096"),
+        ("--m", "99999", "argument --m: expected numbers of 1 to 4096"),
+        ("--dtype", "float64", "argument --dtype: invalid choice: 'float64'"),
+        ("--colour", "red", "unrecognized arguments: --colour red"),
+    ],
+)
 def test_bad_options(verify, sample: Path, option: str, value: str, expected: str) -> None:
     assert expected in verify(sample, option, value)
 

@@ -38,16 +38,24 @@ def _complaint(tmp_path: Path):
     def complaint(module: str, *arguments: object, **variables: str) -> str:
         result = subprocess.run(
             [sys.executable, "-m", f"backends.mlx.gguf.command.{module}", *map(str, arguments)],
-            env=environment | variables, cwd=folders["work"], capture_output=True, text=True,
-            timeout=60, check=False)
+            env=environment | variables,
+            cwd=folders["work"],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
         assert result.returncode == 2, result.stderr
         assert result.stdout == ""
         lines = result.stderr.splitlines()
         assert len(lines) == 1 and lines[0].startswith(f"{module.split('_')[0]}: "), result.stderr
         left = [path for folder in folders.values() for path in folder.rglob("*")]
         # What importing ExecuTorch's MLX backend generates is for every later command too.
-        assert [path for path in left if not path.is_relative_to(generated)
-                and not generated.is_relative_to(path)] == []
+        assert [
+            path
+            for path in left
+            if not path.is_relative_to(generated) and not generated.is_relative_to(path)
+        ] == []
         return lines[0]
 
     return complaint

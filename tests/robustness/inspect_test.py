@@ -29,34 +29,40 @@ def _program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     vector = np.zeros(8, np.float32)
     file = GraphFile(constants={"one": vector + 1}, inputs=[vector], outputs=[vector])
     file.chains[0].append(
-        mlx_schema.AddNode(a=file.input(0), b=file.constant(0), out=file.output(0)))
+        mlx_schema.AddNode(a=file.input(0), b=file.constant(0), out=file.output(0))
+    )
     return file.write(tmp_path_factory.mktemp("pte") / "program.pte")
 
 
 @pytest.mark.parametrize("suffix", ["gguf", "pte"])
 def test_unreadable_paths(inspect, tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"model.{suffix}"
-    assert inspect(path) == (f"inspect: {path}: file: expected a readable file, "
-                             "found No such file or directory")
+    assert inspect(path) == (
+        f"inspect: {path}: file: expected a readable file, found No such file or directory"
+    )
     path.mkdir()
-    assert inspect(path) == (f"inspect: {path}: file: expected a regular file, "
-                             "found a directory")
+    assert inspect(path) == (f"inspect: {path}: file: expected a regular file, found a directory")
     path.rmdir()
     os.mkfifo(path)
     assert inspect(path).endswith("expected a regular file, found another kind of file")
 
 
-@pytest.mark.parametrize(("name", "data", "message"), [
-    ("a.gguf", b"", "file: expected a GGUF header, found an empty file"),
-    ("a.pte", b"", "file size: expected at least 40 bytes, found 0"),
-    ("a.gguf", b"GGML" + bytes(60), "magic: expected b'GGUF', found b'GGML'"),
-    ("a.pte", b"GGUF" + bytes(60), "extended header magic: expected b'eh00', found b'"),
-    ("a.bin", b"GGUF", "expected a file named .gguf or .pte, found .bin"),
-    ("a", b"GGUF", "expected a file named .gguf or .pte, found no suffix"),
-], ids=lambda value: value if isinstance(value, str) else "")
+@pytest.mark.parametrize(
+    ("name", "data", "message"),
+    [
+        ("a.gguf", b"", "file: expected a GGUF header, found an empty file"),
+        ("a.pte", b"", "file size: expected at least 40 bytes, found 0"),
+        ("a.gguf", b"GGML" + bytes(60), "magic: expected b'GGUF', found b'GGML'"),
+        ("a.pte", b"GGUF" + bytes(60), "extended header magic: expected b'eh00', found b'"),
+        ("a.bin", b"GGUF", "expected a file named .gguf or .pte, found .bin"),
+        ("a", b"GGUF", "expected a file named .gguf or .pte, found no suffix"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
 @pytest.mark.parametrize("option", [[], ["--json"]])
-def test_other_content(inspect, tmp_path: Path, name: str, data: bytes, message: str,
-                       option: list[str]) -> None:
+def test_other_content(
+    inspect, tmp_path: Path, name: str, data: bytes, message: str, option: list[str]
+) -> None:
     path = tmp_path / name
     path.write_bytes(data)
     assert inspect(path, *option).startswith(f"inspect: {path}: {message}")
@@ -64,7 +70,7 @@ def test_other_content(inspect, tmp_path: Path, name: str, data: bytes, message:
 
 def test_gguf_cut_short(inspect, sample: Path, tmp_path: Path) -> None:
     path = tmp_path / "short.gguf"
-    path.write_bytes(sample.read_bytes()[:GGUFFile(sample).tensors["output_norm.weight"].offset])
+    path.write_bytes(sample.read_bytes()[: GGUFFile(sample).tensors["output_norm.weight"].offset])
     assert f"{path}: tensor 'output_norm.weight': expected 256 bytes for F32" in inspect(path)
 
 
@@ -78,7 +84,7 @@ def test_split_model_without_its_first_part(inspect, tmp_path: Path) -> None:
 def test_program_cut_short(inspect, program: Path, tmp_path: Path, share: float) -> None:
     path = tmp_path / "short.pte"
     data = program.read_bytes()
-    path.write_bytes(data[:int(share * len(data))])
+    path.write_bytes(data[: int(share * len(data))])
     line = inspect(path)
     assert line.startswith(f"inspect: {path}: ") and ": expected " in line and ", found " in line
 
@@ -89,11 +95,14 @@ def test_program_of_another_backend(inspect, program: Path, tmp_path: Path) -> N
     assert inspect(path).endswith("backend: expected MLXBackend, found OwnBackend")
 
 
-@pytest.mark.parametrize(("arguments", "message"), [
-    ([], "the following arguments are required: FILE"),
-    (["a.gguf", "b.gguf"], "unrecognized arguments: b.gguf"),
-    (["a.gguf", "--yaml"], "unrecognized arguments: --yaml"),
-])
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "the following arguments are required: FILE"),
+        (["a.gguf", "b.gguf"], "unrecognized arguments: b.gguf"),
+        (["a.gguf", "--yaml"], "unrecognized arguments: --yaml"),
+    ],
+)
 def test_bad_options(inspect, arguments: list[str], message: str) -> None:
     assert inspect(*arguments) == f"inspect: {message}"
 
@@ -104,7 +113,11 @@ def test_a_reader_that_stops_early(sample: Path, program: Path) -> None:
     for path in (sample, program):
         process = subprocess.Popen(
             [sys.executable, "-m", "backends.mlx.gguf.command.inspect_file", path],
-            env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
         process.stdout.close()
         assert process.stderr.read() == ""
         assert process.wait(timeout=60) == -signal.SIGPIPE

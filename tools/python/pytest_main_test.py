@@ -103,9 +103,7 @@ def test_shards_partition_what_the_filter_selects(run, tmp_path):
 
 def test_shard_of_a_run_without_a_test_fails(run, tmp_path):
     for index in range(2):
-        status, _, _ = run(
-            PASSING, TESTBRIDGE_TEST_ONLY="test_9", **shard(tmp_path, index, 2)
-        )
+        status, _, _ = run(PASSING, TESTBRIDGE_TEST_ONLY="test_9", **shard(tmp_path, index, 2))
         assert status == pytest.ExitCode.NO_TESTS_COLLECTED
 
 

@@ -135,7 +135,9 @@ def test_wrong_libraries(tmp_path):
         'const char* msl_library_mode() { return "fast"; }\n'
         "int msl_library_interface() { return 0; }\n"
     )
-    subprocess.run(["g++", "-x", "c", "-shared", "-fPIC", tmp_path / "old.c", "-o",
-                    tmp_path / "old.so"], check=True)
+    subprocess.run(
+        ["g++", "-x", "c", "-shared", "-fPIC", tmp_path / "old.c", "-o", tmp_path / "old.so"],
+        check=True,
+    )
     with pytest.raises(ValueError, match="old.so: .*expected interface 3, found 0"):
         metal.add_library(tmp_path / "old.so")

@@ -81,8 +81,16 @@ def compile_library(units: Sequence[Unit], mode: str, out: Path, work: Path | No
         with _written_whole(out) as temporary:
             # -Bsymbolic keeps a library to itself: each has a runtime of its own.
             _run(
-                [compiler(), "-shared", "-Wl,-Bsymbolic", "-pthread", "-o", temporary, *objects,
-                 "-ldl"],
+                [
+                    compiler(),
+                    "-shared",
+                    "-Wl,-Bsymbolic",
+                    "-pthread",
+                    "-o",
+                    temporary,
+                    *objects,
+                    "-ldl",
+                ],
                 "linking",
             )
 
@@ -170,8 +178,16 @@ def _precompiled_header(mode: str, work: Path) -> Path:
             directory.mkdir(parents=True, exist_ok=True)
             with _written_whole(compiled) as temporary:
                 _run(
-                    [compiler(), *_flags(), *_KERNEL_FLAGS[mode], "-x", "c++-header",
-                     _HOST / "msl_host.h", "-o", temporary],
+                    [
+                        compiler(),
+                        *_flags(),
+                        *_KERNEL_FLAGS[mode],
+                        "-x",
+                        "c++-header",
+                        _HOST / "msl_host.h",
+                        "-o",
+                        temporary,
+                    ],
                     "the Metal shim",
                 )
     return compiled

@@ -9,8 +9,20 @@ import pytest
 from backends.mlx import metal
 from backends.mlx.metal.tests.testing import ROW_SUM, matmul, row_sum
 
-DTYPES = ["bool", "uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64",
-          "float16", "bfloat16", "float32"]
+DTYPES = [
+    "bool",
+    "uint8",
+    "int8",
+    "uint16",
+    "int16",
+    "uint32",
+    "int32",
+    "uint64",
+    "int64",
+    "float16",
+    "bfloat16",
+    "float32",
+]
 
 
 def copy_kernel(**options):
@@ -68,7 +80,9 @@ def test_views_start_at_any_element(dtype, mode):
 
 def test_scalars_and_small_inputs(mode):
     kernel = metal.metal_kernel(
-        "scale", ["x", "by", "few"], ["out"],
+        "scale",
+        ["x", "by", "few"],
+        ["out"],
         "out[thread_position_in_grid.x] = x[thread_position_in_grid.x] * by + float(few[1]);",
     )
     call = dict(
@@ -145,8 +159,18 @@ def test_thread_attributes_at_the_edge(mode):
         for x in range(70):
             sx, sy = (64 if x < 64 else 6), (2 if y < 2 else 1)
             index = y % 2 * sx + x % 64
-            expected = [sx, sy, 64, index, index % 32, index // 32, (sx * sy + 31) // 32, 22,
-                        x // 64 * 10 + y // 2, 70 + 32 + (sx * sy + 3) // 4]
+            expected = [
+                sx,
+                sy,
+                64,
+                index,
+                index % 32,
+                index // 32,
+                (sx * sy + 31) // 32,
+                22,
+                x // 64 * 10 + y // 2,
+                70 + 32 + (sx * sy + 3) // 4,
+            ]
             assert out[y, x].tolist() == expected, (x, y)
 
 
@@ -166,7 +190,9 @@ def test_init_value_and_uninitialised_outputs():
 
 def test_two_outputs(mode):
     kernel = metal.metal_kernel(
-        "split", ["x"], ["low", "high"],
+        "split",
+        ["x"],
+        ["low", "high"],
         "const uint i = thread_position_in_grid.x; low[i] = x[i] & 15; high[i] = x[i] >> 4;",
     )
     low, high = kernel(
@@ -237,8 +263,9 @@ def test_a_weight_of_more_than_2_gib_is_not_touched(tmp_path, mode):
 
 def test_32_bit_overflow_of_an_offset_is_found(tmp_path):
     weight = np.memmap(tmp_path / "weight", np.uint8, "w+", shape=(2100, 1 << 20))
-    kernel = metal.metal_kernel("far", ["weight"], ["out"],
-                                "out[0] = weight[2099 * weight_shape[1] + int(out[0])];")
+    kernel = metal.metal_kernel(
+        "far", ["weight"], ["out"], "out[0] = weight[2099 * weight_shape[1] + int(out[0])];"
+    )
     message = f"out-of-bounds: read of 1 bytes at byte {2099 * 2**20 - 2**32} of input 'weight',"
     with pytest.raises(metal.CheckError, match=message):
         with metal.checked():

@@ -83,8 +83,10 @@ def test_failure_leaves_nothing_behind(tmp_path):
     process = start(ENSURE, tmp_path, FLATC="/bin/false")
     errors = process.communicate()[1]
     assert process.returncode == 1
-    assert errors.strip().split("\n")[-1].startswith(
-        "backends.mlx.overlay.mlx_overlay.OverlayError: /bin/false: exit status 1:"
+    assert (
+        errors.strip()
+        .split("\n")[-1]
+        .startswith("backends.mlx.overlay.mlx_overlay.OverlayError: /bin/false: exit status 1:")
     )
     assert not any(path.is_file() for path in tmp_path.rglob("*"))
 

@@ -191,9 +191,7 @@ class Program:
         meta = graph.meta(slot)
         verify.check_constant(meta, what, len(data))
         if start % _CONSTANT_ALIGNMENT:
-            raise ProgramError(
-                f"{what} file offset", f"a multiple of {_CONSTANT_ALIGNMENT}", start
-            )
+            raise ProgramError(f"{what} file offset", f"a multiple of {_CONSTANT_ALIGNMENT}", start)
         type_ = scalar_type(meta.scalar_type, what)
         shape = verify.static_shape(meta, what)
         view = np.frombuffer(data, type_.storage).reshape(shape)

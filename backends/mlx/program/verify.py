@@ -51,9 +51,7 @@ def check_constant(meta, what: str, found_bytes: int) -> None:
     type_ = scalar_type(meta.scalar_type, f"{what} dtype")
     expected = prod(shape) * type_.size
     if found_bytes != expected:
-        raise ProgramError(
-            f"{what} bytes", f"{expected} ({type_.name} {list(shape)})", found_bytes
-        )
+        raise ProgramError(f"{what} bytes", f"{expected} ({type_.name} {list(shape)})", found_bytes)
 
 
 def _check_counts(graph: Graph) -> None:

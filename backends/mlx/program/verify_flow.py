@@ -10,9 +10,7 @@ _MAX_DEPTH = 64
 
 def check_chains(graph: Graph) -> None:
     """Checks that no chain runs itself, and how deep they nest. Raises ProgramError."""
-    children = [
-        {child for node in nodes for child in child_chains(node)} for nodes in graph.chains
-    ]
+    children = [{child for node in nodes for child in child_chains(node)} for nodes in graph.chains]
     finished: set[int] = set()
 
     def visit(chain: int, path: tuple[int, ...]) -> None:

@@ -123,7 +123,8 @@ def test_prepare_builds_the_kernels_of_all_branches(tmp_path, monkeypatch, caplo
     with caplog.at_level("INFO", "backends.mlx.metal"):
         assert runner.prepare() == 2
     assert [record.message.split(",")[0] for record in caplog.records] == [
-        "kernel 1 of 2: triple", "kernel 2 of 2: scale"
+        "kernel 1 of 2: triple",
+        "kernel 2 of 2: scale",
     ]
     # Nothing is compiled any more: not in this process, nor in one that finds the cache.
     monkeypatch.setattr(compile_, "compile_library", None)

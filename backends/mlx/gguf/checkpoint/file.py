@@ -25,8 +25,14 @@ _SPLIT_NAME = re.compile(r"(?P<prefix>.*)-(?P<number>\d{5})-of-(?P<count>\d{5})\
 _SPLIT_NO, _SPLIT_COUNT, _SPLIT_TENSORS = "split.no", "split.count", "split.tensors.count"
 
 # What a metadata value can be in Python, and how messages call it.
-_KINDS = {int: "an integer", float: "a float", bool: "a bool", str: "a string",
-          tuple: "an array of strings", np.ndarray: "an array of numbers"}
+_KINDS = {
+    int: "an integer",
+    float: "a float",
+    bool: "a bool",
+    str: "a string",
+    tuple: "an array of strings",
+    np.ndarray: "an array of numbers",
+}
 
 T = TypeVar("T")
 
@@ -92,8 +98,9 @@ def _read_parts(path: Path) -> list[gguf_reader.Part]:
     if number >= count:
         raise GGUFError(path, _subject(_SPLIT_NO), f"a number below {count}", str(number))
     if name is None or path.name != expected:
-        raise GGUFError(path, f"file name of part {number} (from 0) of {count}", expected,
-                        path.name)
+        raise GGUFError(
+            path, f"file name of part {number} (from 0) of {count}", expected, path.name
+        )
     siblings = [path.with_name(_part_name(name["prefix"], other, count)) for other in range(count)]
     parts = [opened if other == path else _read_sibling(other, path) for other in siblings]
     _check_parts(parts)
@@ -102,8 +109,9 @@ def _read_parts(path: Path) -> list[gguf_reader.Part]:
 
 def _read_sibling(sibling: Path, opened: Path) -> gguf_reader.Part:
     if not sibling.exists():
-        raise GGUFError(sibling, "file", f"it beside {opened.name}, as a part of the same model",
-                        "no such file")
+        raise GGUFError(
+            sibling, "file", f"it beside {opened.name}, as a part of the same model", "no such file"
+        )
     return gguf_reader.read(sibling)
 
 
@@ -115,15 +123,22 @@ def _check_parts(parts: Sequence[gguf_reader.Part]) -> None:
     """Checks what each part says of the split, and that all its tensors are there."""
     total = _split_value(parts[0], _SPLIT_TENSORS)
     for number, part in enumerate(parts):
-        for key, expected in ((_SPLIT_NO, number), (_SPLIT_COUNT, len(parts)),
-                              (_SPLIT_TENSORS, total)):
+        for key, expected in (
+            (_SPLIT_NO, number),
+            (_SPLIT_COUNT, len(parts)),
+            (_SPLIT_TENSORS, total),
+        ):
             found = _split_value(part, key)
             if found != expected:
                 raise GGUFError(part.path, _subject(key), str(expected), str(found))
     found = sum(len(part.tensors) for part in parts)
     if found != total:
-        raise GGUFError(parts[0].path, f"tensors in all {len(parts)} files",
-                        f"{total}, as {_SPLIT_TENSORS} says", str(found))
+        raise GGUFError(
+            parts[0].path,
+            f"tensors in all {len(parts)} files",
+            f"{total}, as {_SPLIT_TENSORS} says",
+            str(found),
+        )
 
 
 def _merge(parts: Sequence[gguf_reader.Part]) -> dict[str, GGUFTensorInfo]:
@@ -131,16 +146,21 @@ def _merge(parts: Sequence[gguf_reader.Part]) -> dict[str, GGUFTensorInfo]:
     for part in parts:
         for name, info in part.tensors.items():
             if name in tensors:
-                raise GGUFError(part.path, f"tensor {quoted(name)}", "each name once",
-                                f"it in {tensors[name].path.name} too")
+                raise GGUFError(
+                    part.path,
+                    f"tensor {quoted(name)}",
+                    "each name once",
+                    f"it in {tensors[name].path.name} too",
+                )
             tensors[name] = info
     return tensors
 
 
 def _split_value(part: gguf_reader.Part, key: str) -> int:
     if key not in part.metadata:
-        raise GGUFError(part.path, _subject(key), "it in every part of a split model",
-                        "no such key")
+        raise GGUFError(
+            part.path, _subject(key), "it in every part of a split model", "no such key"
+        )
     value = _checked(part.path, part.metadata, key, int)
     if value < (key == _SPLIT_COUNT):
         raise GGUFError(part.path, _subject(key), "a count", str(value))

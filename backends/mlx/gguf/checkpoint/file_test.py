@@ -103,48 +103,94 @@ def test_file_without_tensors(tmp_path: Path) -> None:
     assert not GGUFFile(path).tensors
 
 
-@pytest.mark.parametrize(("data", "expected"), [
-    (b"", "a GGUF header, found an empty file"),
-    (b"GG", "magic: expected 4 bytes at offset 0, found 2"),
-    (_build(magic=b"GGML"), "magic: expected b'GGUF', found b'GGML'"),
-    (_build(version=1), "version: expected 2 or 3, found 1"),
-    (_build(version=3 << 24), "found 0x3000000: a big-endian file"),
-    (_build(counts=(2**63, 0)), f"tensor count: expected at most 0, which is what the file has"
-                                f" room for, found {2**63}"),
-    (_build(counts=(0, 2**40)), f"metadata count: expected at most 0, which is what the file has"
-                                f" room for, found {2**40}"),
-    (_build([(b"k", 13, bytes(8))]), "metadata 'k': expected a value type of 0 to 12, found 13"),
-    (_build([(b"k", 4, bytes(4))] * 2), "metadata 'k': expected each key once"),
-    (_build([(b"k", 8, _string(b"\xff\xfe"))]), "metadata 'k': expected UTF-8 text, found byte"),
-    (_build([(b"k", 7, b"\x02")]), "metadata 'k': expected a bool of 0 or 1, found 2"),
-    (_build([(b"k", 9, struct.pack("<IQ", 4, 2**62))]), "metadata 'k' length: expected at most"),
-    (_build([(b"k", 9, struct.pack("<IQ", 9, 1))]), "metadata 'k': expected an array of numbers"),
-    (_build([(b"k" * 70000, 4, bytes(4))]), "metadata key 0 of 1: expected a length of at most"),
-    (_build([(b"general.alignment", 4, struct.pack("<I", 33))]), "expected a power of two"),
-    (_build([(b"general.alignment", 10, struct.pack("<Q", 32))]), "expected value type 4"),
-    (_build(infos=[(b"t", (1, 1, 1, 1, 1), F32, 0)]), "tensor 't': expected at most 4 dimensions"),
-    (_build(infos=[(b"t", (0, 4), F32, 0)]), "tensor 't': expected dimensions of at least 1"),
-    (_build(infos=[(b"t", (2**40, 2**40), F32, 0)]), "fewer than 2**63 elements"),
-    (_build(infos=[(b"t", (256,), 5, 0)]), "tensor 't': expected a known ggml type id, found id 5"),
-    (_build(infos=[(b"t", (320, 2), Q4_K, 0)], data=bytes(360)),
-     "tensor 't': expected rows of a multiple of 256 weights for Q4_K, found shape (2, 320)"),
-    (_build(infos=[(b"t", (256, 2), Q4_K, 0)], data=bytes(287)),
-     "tensor 't': expected 288 bytes for Q4_K of shape (2, 256) at offset 96, found 287 before"),
-    (_build(infos=[(b"t", (256, 1), Q4_K, 0)], data=bytes(288)),
-     "tensor 't': expected 144 bytes for Q4_K of shape (1, 256), the last tensor, found 288"),
-    (_build(infos=[(b"t", (8,), F32, 16)], data=bytes(64)),
-     "tensor 't': expected an offset that is a multiple of 32, found 16"),
-    (_build(infos=[(b"t", (8,), F32, 32)], data=bytes(64)),
-     "tensor 't': expected offset 0 for the first tensor, found 32"),
-    (_build(infos=[(b"t", (8,), F32, 0), (b"t", (8,), F32, 32)], data=bytes(64)),
-     "tensor 't': expected each name once"),
-    (_build(infos=[(b"t", (16,), F32, 0), (b"u", (8,), F32, 32)], data=bytes(96)),
-     "tensor 't': expected 64 bytes for F32 of shape (16,), so that tensor 'u' starts at offset 64,"
-     " found offset 32"),
-    (_build(infos=[(b"t", (8,), F32, 0), (b"u", (8,), F32, 64)], data=bytes(96)),
-     "so that tensor 'u' starts at offset 32, found offset 64"),
-    (_build(infos=[(b"a\nb", (4,), 99, 0)]), r"tensor 'a\nb': expected a known ggml type id"),
-], ids=lambda value: value if isinstance(value, str) else "")
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        (b"", "a GGUF header, found an empty file"),
+        (b"GG", "magic: expected 4 bytes at offset 0, found 2"),
+        (_build(magic=b"GGML"), "magic: expected b'GGUF', found b'GGML'"),
+        (_build(version=1), "version: expected 2 or 3, found 1"),
+        (_build(version=3 << 24), "found 0x3000000: a big-endian file"),
+        (
+            _build(counts=(2**63, 0)),
+            f"tensor count: expected at most 0, which is what the file has room for, found {2**63}",
+        ),
+        (
+            _build(counts=(0, 2**40)),
+            f"metadata count: expected at most 0, which is what the file has"
+            f" room for, found {2**40}",
+        ),
+        (
+            _build([(b"k", 13, bytes(8))]),
+            "metadata 'k': expected a value type of 0 to 12, found 13",
+        ),
+        (_build([(b"k", 4, bytes(4))] * 2), "metadata 'k': expected each key once"),
+        (
+            _build([(b"k", 8, _string(b"\xff\xfe"))]),
+            "metadata 'k': expected UTF-8 text, found byte",
+        ),
+        (_build([(b"k", 7, b"\x02")]), "metadata 'k': expected a bool of 0 or 1, found 2"),
+        (
+            _build([(b"k", 9, struct.pack("<IQ", 4, 2**62))]),
+            "metadata 'k' length: expected at most",
+        ),
+        (
+            _build([(b"k", 9, struct.pack("<IQ", 9, 1))]),
+            "metadata 'k': expected an array of numbers",
+        ),
+        (
+            _build([(b"k" * 70000, 4, bytes(4))]),
+            "metadata key 0 of 1: expected a length of at most",
+        ),
+        (_build([(b"general.alignment", 4, struct.pack("<I", 33))]), "expected a power of two"),
+        (_build([(b"general.alignment", 10, struct.pack("<Q", 32))]), "expected value type 4"),
+        (
+            _build(infos=[(b"t", (1, 1, 1, 1, 1), F32, 0)]),
+            "tensor 't': expected at most 4 dimensions",
+        ),
+        (_build(infos=[(b"t", (0, 4), F32, 0)]), "tensor 't': expected dimensions of at least 1"),
+        (_build(infos=[(b"t", (2**40, 2**40), F32, 0)]), "fewer than 2**63 elements"),
+        (
+            _build(infos=[(b"t", (256,), 5, 0)]),
+            "tensor 't': expected a known ggml type id, found id 5",
+        ),
+        (
+            _build(infos=[(b"t", (320, 2), Q4_K, 0)], data=bytes(360)),
+            "tensor 't': expected rows of a multiple of 256 weights for Q4_K, found shape (2, 320)",
+        ),
+        (
+            _build(infos=[(b"t", (256, 2), Q4_K, 0)], data=bytes(287)),
+            "tensor 't': expected 288 bytes for Q4_K of shape (2, 256) at offset 96, found 287 before",
+        ),
+        (
+            _build(infos=[(b"t", (256, 1), Q4_K, 0)], data=bytes(288)),
+            "tensor 't': expected 144 bytes for Q4_K of shape (1, 256), the last tensor, found 288",
+        ),
+        (
+            _build(infos=[(b"t", (8,), F32, 16)], data=bytes(64)),
+            "tensor 't': expected an offset that is a multiple of 32, found 16",
+        ),
+        (
+            _build(infos=[(b"t", (8,), F32, 32)], data=bytes(64)),
+            "tensor 't': expected offset 0 for the first tensor, found 32",
+        ),
+        (
+            _build(infos=[(b"t", (8,), F32, 0), (b"t", (8,), F32, 32)], data=bytes(64)),
+            "tensor 't': expected each name once",
+        ),
+        (
+            _build(infos=[(b"t", (16,), F32, 0), (b"u", (8,), F32, 32)], data=bytes(96)),
+            "tensor 't': expected 64 bytes for F32 of shape (16,), so that tensor 'u' starts at offset 64,"
+            " found offset 32",
+        ),
+        (
+            _build(infos=[(b"t", (8,), F32, 0), (b"u", (8,), F32, 64)], data=bytes(96)),
+            "so that tensor 'u' starts at offset 32, found offset 64",
+        ),
+        (_build(infos=[(b"a\nb", (4,), 99, 0)]), r"tensor 'a\nb': expected a known ggml type id"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
 def test_damage_is_named(damaged, data: bytes, expected: str) -> None:
     assert expected in damaged(data)
 
@@ -152,8 +198,11 @@ def test_damage_is_named(damaged, data: bytes, expected: str) -> None:
 def test_unreadable_paths(tmp_path: Path) -> None:
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
-    for path, found in ((tmp_path / "missing", "No such file"), (tmp_path, "a directory"),
-                        (fifo, "another kind of file")):
+    for path, found in (
+        (tmp_path / "missing", "No such file"),
+        (tmp_path, "a directory"),
+        (fifo, "another kind of file"),
+    ):
         with pytest.raises(GGUFError, match=found) as caught:
             GGUFFile(path)
         _assert_one_line(str(caught.value), path)

@@ -44,8 +44,9 @@ def smollm2() -> Path:
     # Found, not imported: the package's code needs a program that is not installed.
     spec = importlib.util.find_spec(SMOLLM2_PACKAGE)
     if spec is None or not spec.submodule_search_locations:
-        raise CheckpointError(f"SmolLM2: expected the package {SMOLLM2_PACKAGE} to be installed, "
-                              "found none")
+        raise CheckpointError(
+            f"SmolLM2: expected the package {SMOLLM2_PACKAGE} to be installed, found none"
+        )
     path = Path(spec.submodule_search_locations[0]) / SMOLLM2_FILE
     try:
         found = _sha256(path)
@@ -77,13 +78,18 @@ def gemma3() -> Path:
         found = _sha256(target)
         if found == package.EXPECTED_SHA256:
             return target
-        _log.warning("%s: expected SHA-256 %s, found %s: writing it anew", target,
-                     package.EXPECTED_SHA256, found)
+        _log.warning(
+            "%s: expected SHA-256 %s, found %s: writing it anew",
+            target,
+            package.EXPECTED_SHA256,
+            found,
+        )
     try:
         return _assemble(package, target)
     except OSError as error:
-        raise CheckpointError(f"{target}: expected a writable cache and whole packages, "
-                              f"found {error}") from error
+        raise CheckpointError(
+            f"{target}: expected a writable cache and whole packages, found {error}"
+        ) from error
 
 
 def _assemble(package: ModuleType, target: Path) -> Path:
@@ -96,12 +102,14 @@ def _assemble(package: ModuleType, target: Path) -> Path:
         # Not left to the package alone: this is the file that everything below trusts.
         found = _sha256(partial)
         if found != package.EXPECTED_SHA256:
-            raise CheckpointError(f"{package.__name__}: expected SHA-256 "
-                                  f"{package.EXPECTED_SHA256}, found {found}")
+            raise CheckpointError(
+                f"{package.__name__}: expected SHA-256 {package.EXPECTED_SHA256}, found {found}"
+            )
         partial.replace(target)
     except (ValueError, ImportError) as error:
-        raise CheckpointError(f"{package.__name__}: expected four whole parts, "
-                              f"found {error}") from error
+        raise CheckpointError(
+            f"{package.__name__}: expected four whole parts, found {error}"
+        ) from error
     finally:
         with contextlib.suppress(FileNotFoundError):
             partial.unlink()
@@ -112,8 +120,9 @@ def _import(name: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        raise CheckpointError(f"Gemma 3: expected the package {name} to be installed, "
-                              f"found {error}") from error
+        raise CheckpointError(
+            f"Gemma 3: expected the package {name} to be installed, found {error}"
+        ) from error
 
 
 def _sha256(path: Path) -> str:

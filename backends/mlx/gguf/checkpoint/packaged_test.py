@@ -62,8 +62,14 @@ def test_damaged_package_leaves_nothing(package: ModuleType) -> None:
     assert _cached_names() == []
 
 
-@pytest.mark.parametrize("error", [ValueError("sha256 did not match"), OSError("disk full"),
-                                   ModuleNotFoundError("No module named part3")])
+@pytest.mark.parametrize(
+    "error",
+    [
+        ValueError("sha256 did not match"),
+        OSError("disk full"),
+        ModuleNotFoundError("No module named part3"),
+    ],
+)
 def test_failures_name_their_cause(package: ModuleType, error: Exception) -> None:
     def fail(output_path: Path, overwrite: bool) -> None:
         output_path.write_bytes(CONTENT[:100])
@@ -75,10 +81,13 @@ def test_failures_name_their_cause(package: ModuleType, error: Exception) -> Non
     assert _cached_names() == []
 
 
-@pytest.mark.parametrize(("name", "path"), [
-    (checkpoint.GEMMA3_PACKAGE, checkpoint.gemma3),
-    (checkpoint.SMOLLM2_PACKAGE, checkpoint.smollm2),
-])
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [
+        (checkpoint.GEMMA3_PACKAGE, checkpoint.gemma3),
+        (checkpoint.SMOLLM2_PACKAGE, checkpoint.smollm2),
+    ],
+)
 def test_missing_package(name: str, path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(checkpoint.CheckpointError, match=f"expected the package {name}"):

@@ -29,8 +29,19 @@ MAX_DIMENSIONS = 4
 MAX_NAME_BYTES = 65535
 
 # Value types of metadata, by the ids of gguf.md.
-_SCALARS = {0: "<u1", 1: "<i1", 2: "<u2", 3: "<i2", 4: "<u4", 5: "<i4", 6: "<f4", 7: "|b1",
-            10: "<u8", 11: "<i8", 12: "<f8"}
+_SCALARS = {
+    0: "<u1",
+    1: "<i1",
+    2: "<u2",
+    3: "<i2",
+    4: "<u4",
+    5: "<i4",
+    6: "<f4",
+    7: "|b1",
+    10: "<u8",
+    11: "<i8",
+    12: "<f8",
+}
 _UINT32, _BOOL, _STRING, _ARRAY = 4, 7, 8, 9
 
 # The smallest entry each count can promise, to refuse absurd counts before looping over them.
@@ -62,8 +73,10 @@ def read(path: Path) -> Part:
     metadata_count = reader.count("the metadata count", _MIN_METADATA_BYTES)
     metadata = _read_metadata(reader, metadata_count)
     alignment = metadata.get("general.alignment", DEFAULT_ALIGNMENT)
-    infos = [_read_tensor_info(reader, f"tensor {index} of {tensor_count}")
-             for index in range(tensor_count)]
+    infos = [
+        _read_tensor_info(reader, f"tensor {index} of {tensor_count}")
+        for index in range(tensor_count)
+    ]
     data_start = _align(reader.offset, alignment)
     return Part(path, version, metadata, _place_tensors(reader, infos, data_start, alignment))
 
@@ -84,8 +97,11 @@ class _Reader:
         """Moves past `nbytes` bytes and returns where they start."""
         start = self.offset
         if nbytes > self.size - start:
-            raise self.error(subject, f"{nbytes} bytes at offset {start}",
-                             f"{self.size - start} before the end of the file")
+            raise self.error(
+                subject,
+                f"{nbytes} bytes at offset {start}",
+                f"{self.size - start} before the end of the file",
+            )
         self.offset = start + nbytes
         return start
 
@@ -100,8 +116,9 @@ class _Reader:
         count = self.uint64(subject)
         most = (self.size - self.offset) // item_bytes
         if count > most:
-            raise self.error(subject, f"at most {most}, which is what the file has room for",
-                             str(count))
+            raise self.error(
+                subject, f"at most {most}, which is what the file has room for", str(count)
+            )
         return count
 
     def string(self, subject: str, limit: int | None = None) -> str:
@@ -110,10 +127,13 @@ class _Reader:
             raise self.error(subject, f"a length of at most {limit} bytes", str(length))
         start = self.skip(length, subject)
         try:
-            return self.data[start:self.offset].decode("utf-8")
+            return self.data[start : self.offset].decode("utf-8")
         except UnicodeDecodeError as error:
-            raise self.error(subject, "UTF-8 text", f"byte {error.object[error.start]:#04x} at "
-                             f"offset {start + error.start}") from None
+            raise self.error(
+                subject,
+                "UTF-8 text",
+                f"byte {error.object[error.start]:#04x} at offset {start + error.start}",
+            ) from None
 
     def array(self, dtype: np.dtype, count: int, subject: str) -> np.ndarray:
         """A read-only view of `count` numbers; `count` is known to fit."""
@@ -146,7 +166,7 @@ def _map_file(path: Path) -> mmap.mmap:
 
 def _read_version(reader: _Reader) -> int:
     start = reader.skip(len(MAGIC), "magic")
-    magic = reader.data[start:reader.offset]
+    magic = reader.data[start : reader.offset]
     if magic != MAGIC:
         raise reader.error("magic", repr(MAGIC), repr(magic))
     version = reader.uint32("version")
@@ -207,8 +227,9 @@ def _read_tensor_info(reader: _Reader, position: str) -> GGUFTensorInfo:
         raise reader.error(subject, f"at most {MAX_DIMENSIONS} dimensions", str(dimensions))
     shape = tuple(reader.uint64(subject) for _ in range(dimensions))[::-1]
     if 0 in shape or math.prod(shape) >= 2**63:
-        raise reader.error(subject, "dimensions of at least 1 and fewer than 2**63 elements",
-                           f"shape {shape}")
+        raise reader.error(
+            subject, "dimensions of at least 1 and fewer than 2**63 elements", f"shape {shape}"
+        )
     type_id = reader.uint32(subject)
     try:
         ggml_type = GGMLQuantizationType(type_id)
@@ -217,15 +238,19 @@ def _read_tensor_info(reader: _Reader, position: str) -> GGUFTensorInfo:
     block_weights, block_bytes = GGML_QUANT_SIZES[ggml_type]
     columns = shape[-1] if shape else 1
     if columns % block_weights:
-        raise reader.error(subject, f"rows of a multiple of {block_weights} weights for "
-                           f"{ggml_type.name}", f"shape {shape}")
+        raise reader.error(
+            subject,
+            f"rows of a multiple of {block_weights} weights for {ggml_type.name}",
+            f"shape {shape}",
+        )
     nbytes = math.prod(shape) // block_weights * block_bytes
     offset = reader.uint64(subject)
     return GGUFTensorInfo(reader.path, name, shape, ggml_type.name, offset, nbytes, reader.data)
 
 
-def _place_tensors(reader: _Reader, infos: list[GGUFTensorInfo], data_start: int,
-                   alignment: int) -> dict[str, GGUFTensorInfo]:
+def _place_tensors(
+    reader: _Reader, infos: list[GGUFTensorInfo], data_start: int, alignment: int
+) -> dict[str, GGUFTensorInfo]:
     """Checks that the tensors follow each other from the start of the data to the file's end.
 
     Neither gaps nor overlaps: a tensor's bytes are what lies between its offset and the next
@@ -239,8 +264,9 @@ def _place_tensors(reader: _Reader, infos: list[GGUFTensorInfo], data_start: int
         if info.name in tensors:
             raise reader.error(subject, "each name once", "it a second time")
         if info.offset % alignment:
-            raise reader.error(subject, f"an offset that is a multiple of {alignment}",
-                               str(info.offset))
+            raise reader.error(
+                subject, f"an offset that is a multiple of {alignment}", str(info.offset)
+            )
         expected = _align(end, alignment)
         if info.offset != expected:
             if previous is None:
@@ -249,12 +275,15 @@ def _place_tensors(reader: _Reader, infos: list[GGUFTensorInfo], data_start: int
                 f"tensor {quoted(previous.name)}",
                 f"{previous.nbytes} bytes for {previous.ggml_type} of shape {previous.shape}, "
                 f"so that tensor {quoted(info.name)} starts at offset {expected}",
-                f"offset {info.offset}")
+                f"offset {info.offset}",
+            )
         start = data_start + info.offset
         if info.nbytes > reader.size - start:
             raise reader.error(
-                subject, f"{info.nbytes} bytes for {info.ggml_type} of shape {info.shape} "
-                f"at offset {start}", f"{max(reader.size - start, 0)} before the end of the file")
+                subject,
+                f"{info.nbytes} bytes for {info.ggml_type} of shape {info.shape} at offset {start}",
+                f"{max(reader.size - start, 0)} before the end of the file",
+            )
         tensors[info.name] = dataclasses.replace(info, offset=start)
         end = info.offset + info.nbytes
         previous = info
@@ -267,7 +296,8 @@ def _check_end(reader: _Reader, last: GGUFTensorInfo | None, end: int, padded_en
         raise reader.error(
             f"tensor {quoted(last.name)}",
             f"{last.nbytes} bytes for {last.ggml_type} of shape {last.shape}, the last tensor",
-            f"{reader.size - end + last.nbytes} up to the end of the file")
+            f"{reader.size - end + last.nbytes} up to the end of the file",
+        )
 
 
 def _align(offset: int, alignment: int) -> int:

@@ -53,7 +53,10 @@ def test_any_part_opens_the_whole(parts: list[Path], tmp_path: Path) -> None:
             assert info.path == path
             assert info.blocks().tobytes() == whole.tensors[name].blocks().tobytes()
         assert file.metadata.keys() - whole.metadata.keys() == {
-            "split.no", "split.count", "split.tensors.count"}
+            "split.no",
+            "split.count",
+            "split.tensors.count",
+        }
 
 
 def test_a_whole_file_has_one_path(tmp_path: Path) -> None:
@@ -73,15 +76,21 @@ def test_one_part_of_one_may_have_any_name(tmp_path: Path) -> None:
 
 def test_missing_part(parts: list[Path]) -> None:
     parts[2].unlink()
-    _fails(parts[0], f"{parts[2]}: file: expected it beside {parts[0].name}, as a part of the "
-                     "same model, found no such file")
+    _fails(
+        parts[0],
+        f"{parts[2]}: file: expected it beside {parts[0].name}, as a part of the "
+        "same model, found no such file",
+    )
 
 
 def test_renamed_part(parts: list[Path]) -> None:
     other = parts[0].with_name("model.gguf")
     parts[0].rename(other)
-    _fails(other, f"{other}: file name of part 0 (from 0) of 4: expected "
-                  "NAME-00001-of-00004.gguf, found model.gguf")
+    _fails(
+        other,
+        f"{other}: file name of part 0 (from 0) of 4: expected "
+        "NAME-00001-of-00004.gguf, found model.gguf",
+    )
     other.rename(parts[0])
     third = parts[2].rename(parts[0].with_name("other-00002-of-00004.gguf"))
     _fails(third, "expected other-00003-of-00004.gguf, found other-00002-of-00004.gguf")
@@ -95,20 +104,33 @@ def test_swapped_parts(parts: list[Path]) -> None:
 def test_repeated_tensor(parts: list[Path]) -> None:
     shutil.copyfile(parts[3], parts[2])
     _replace(parts[2], _key("split.no", 3), _key("split.no", 2))
-    _fails(parts[0], f"{parts[3]}: tensor 'output_norm.weight': expected each name once, "
-                     f"found it in {parts[2].name} too")
+    _fails(
+        parts[0],
+        f"{parts[3]}: tensor 'output_norm.weight': expected each name once, "
+        f"found it in {parts[2].name} too",
+    )
 
 
-@pytest.mark.parametrize(("part", "key", "old", "new", "message"), [
-    (1, "split.count", 4, 5, "metadata 'split.count': expected 4, found 5"),
-    (1, "split.tensors.count", 4, 3, "metadata 'split.tensors.count': expected 4, found 3"),
-    (0, "split.count", 4, 3, "file name of part 0 (from 0) of 3: expected split-00001-of-00003"),
-    (0, "split.count", 4, 0, "metadata 'split.count': expected a count, found 0"),
-    (0, "split.no", 0, 4, "metadata 'split.no': expected a number below 4, found 4"),
-    (3, "split.nx", None, None, "metadata 'split.no': expected it in every part"),
-])
-def test_parts_that_disagree(parts: list[Path], part: int, key: str, old: int, new: int,
-                             message: str) -> None:
+@pytest.mark.parametrize(
+    ("part", "key", "old", "new", "message"),
+    [
+        (1, "split.count", 4, 5, "metadata 'split.count': expected 4, found 5"),
+        (1, "split.tensors.count", 4, 3, "metadata 'split.tensors.count': expected 4, found 3"),
+        (
+            0,
+            "split.count",
+            4,
+            3,
+            "file name of part 0 (from 0) of 3: expected split-00001-of-00003",
+        ),
+        (0, "split.count", 4, 0, "metadata 'split.count': expected a count, found 0"),
+        (0, "split.no", 0, 4, "metadata 'split.no': expected a number below 4, found 4"),
+        (3, "split.nx", None, None, "metadata 'split.no': expected it in every part"),
+    ],
+)
+def test_parts_that_disagree(
+    parts: list[Path], part: int, key: str, old: int, new: int, message: str
+) -> None:
     if old is None:
         _replace(parts[part], b"split.no", key.encode())
     else:
@@ -119,8 +141,10 @@ def test_parts_that_disagree(parts: list[Path], part: int, key: str, old: int, n
 def test_tensors_that_no_part_has(parts: list[Path]) -> None:
     for path in parts:
         _replace(path, _key("split.tensors.count", 4), _key("split.tensors.count", 9))
-    _fails(parts[1], f"{parts[0]}: tensors in all 4 files: expected 9, as split.tensors.count "
-                     "says, found 4")
+    _fails(
+        parts[1],
+        f"{parts[0]}: tensors in all 4 files: expected 9, as split.tensors.count says, found 4",
+    )
 
 
 def test_damage_names_the_part(parts: list[Path]) -> None:
@@ -138,12 +162,16 @@ def test_look_ups(tmp_path: Path) -> None:
     assert file.optional("sample.rope", float, 1e4) == 1e4
     assert file.optional("sample.rope", float) is None
     for key, kind, message in (
-            ("sample.heads", int, "expected an integer, found no such key"),
-            ("sample.epsilon", int, "expected an integer, found a float"),
-            ("sample.flag", int, "expected an integer, found a bool"),
-            ("sample.flag", float, "expected a float, found a bool"),
-            ("tokenizer.ggml.tokens", np.ndarray, "expected an array of numbers, found an array "
-                                                  "of strings")):
+        ("sample.heads", int, "expected an integer, found no such key"),
+        ("sample.epsilon", int, "expected an integer, found a float"),
+        ("sample.flag", int, "expected an integer, found a bool"),
+        ("sample.flag", float, "expected a float, found a bool"),
+        (
+            "tokenizer.ggml.tokens",
+            np.ndarray,
+            "expected an array of numbers, found an array of strings",
+        ),
+    ):
         with pytest.raises(GGUFError) as caught:
             file.require(key, kind)
         assert str(caught.value) == f"{file.path}: metadata '{key}': {message}"
@@ -151,13 +179,17 @@ def test_look_ups(tmp_path: Path) -> None:
         file.optional("sample.flag", str)
 
 
-@pytest.mark.parametrize(("ggml_type", "stored", "dtype"), [
-    ("F32", np.float32, torch.float32),
-    ("F16", np.float16, torch.float16),
-    ("BF16", np.uint16, torch.bfloat16),
-])
-def test_dense_values_are_views(tmp_path: Path, ggml_type: str, stored: type,
-                                dtype: torch.dtype) -> None:
+@pytest.mark.parametrize(
+    ("ggml_type", "stored", "dtype"),
+    [
+        ("F32", np.float32, torch.float32),
+        ("F16", np.float16, torch.float16),
+        ("BF16", np.uint16, torch.bfloat16),
+    ],
+)
+def test_dense_values_are_views(
+    tmp_path: Path, ggml_type: str, stored: type, dtype: torch.dtype
+) -> None:
     path = write_sample(tmp_path / "dense.gguf", {"a": (ggml_type, (2, 3, 5))})
     info = GGUFFile(path).tensors["a"]
     values, tensor = info.values(), info.to_torch()

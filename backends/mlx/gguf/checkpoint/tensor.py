@@ -73,8 +73,12 @@ class GGUFTensorInfo:
             GGUFError: the tensor is of another type.
         """
         if not self.is_dense:
-            raise GGUFError(self.path, f"tensor {quoted(self.name)}",
-                            f"type {', '.join(DENSE_TYPES)}", self.ggml_type)
+            raise GGUFError(
+                self.path,
+                f"tensor {quoted(self.name)}",
+                f"type {', '.join(DENSE_TYPES)}",
+                self.ggml_type,
+            )
         data = np.frombuffer(self._map, DENSE_TYPES[self.ggml_type], self.weights, self.offset)
         values = np.require(data, requirements="A").reshape(self.shape)
         values.flags.writeable = False

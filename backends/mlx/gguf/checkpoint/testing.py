@@ -31,9 +31,12 @@ def quantize(weights: np.ndarray, ggml_type: str) -> np.ndarray:
         data = gguf.quants.quantize(weights, gguf.GGMLQuantizationType[ggml_type])
         return data.view(np.uint8)
     *rows, columns = weights.shape
-    data = libgguf.quantize_rows_raw(gguf.GGMLQuantizationType[ggml_type],
-                                     np.ascontiguousarray(weights, np.float32),
-                                     math.prod(rows), columns)
+    data = libgguf.quantize_rows_raw(
+        gguf.GGMLQuantizationType[ggml_type],
+        np.ascontiguousarray(weights, np.float32),
+        math.prod(rows),
+        columns,
+    )
     return np.frombuffer(data, np.uint8).reshape(*rows, -1)
 
 
@@ -58,8 +61,9 @@ def _write(writer: gguf.GGUFWriter, path: Path, tensors: Tensors | None, seed: i
     writer.add_array("tokenizer.ggml.scores", [0.0, -1.5, -2.5])
     for name, (ggml_type, shape) in (TENSORS if tensors is None else tensors).items():
         weights = random.standard_normal(shape).astype(np.float32)
-        writer.add_tensor(name, quantize(weights, ggml_type),
-                          raw_dtype=gguf.GGMLQuantizationType[ggml_type])
+        writer.add_tensor(
+            name, quantize(weights, ggml_type), raw_dtype=gguf.GGMLQuantizationType[ggml_type]
+        )
     writer.write_header_to_file(path)
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()

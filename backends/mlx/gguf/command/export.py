@@ -72,23 +72,57 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = Parser(prog="export", description=__doc__.splitlines()[0])
-    parser.add_argument("file", nargs="?", type=user_path, metavar="MODEL.gguf",
-                        help="any part of a split file stands for all (default: SmolLM2)")
-    parser.add_argument("-o", "--output", type=user_path, metavar="MODEL.pte",
-                        help="default: the checkpoint's name, in the current folder")
-    parser.add_argument("--dtype", default="bfloat16", type=lambda text: DTYPES.get(text, text),
-                        choices=DTYPES.values(), help="of activations (default: bfloat16)")
-    parser.add_argument("--max-seq-len", type=_positive, default=None, metavar="N",
-                        help="positions of the KV cache (default: the model's, at most "
-                             f"{DEFAULT_MAX_SEQ_LEN})")
-    parser.add_argument("--prefill-chunk", type=_positive, default=DEFAULT_PREFILL_CHUNK,
-                        metavar="N", help="most tokens in one call (default: %(default)s)")
-    parser.add_argument("--lowering", choices=("fused", "repack"), default=None,
-                        help="default: ET_MLX_EMIT_DIRECT_GGUF, then the build's, then fused")
-    parser.add_argument("--all-logits", action="store_true",
-                        help="return the logits of every token, not of the last one only")
-    parser.add_argument("--allow-dense", action="store_true",
-                        help="decode tensors of types without a kernel, instead of refusing")
+    parser.add_argument(
+        "file",
+        nargs="?",
+        type=user_path,
+        metavar="MODEL.gguf",
+        help="any part of a split file stands for all (default: SmolLM2)",
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=user_path,
+        metavar="MODEL.pte",
+        help="default: the checkpoint's name, in the current folder",
+    )
+    parser.add_argument(
+        "--dtype",
+        default="bfloat16",
+        type=lambda text: DTYPES.get(text, text),
+        choices=DTYPES.values(),
+        help="of activations (default: bfloat16)",
+    )
+    parser.add_argument(
+        "--max-seq-len",
+        type=_positive,
+        default=None,
+        metavar="N",
+        help=f"positions of the KV cache (default: the model's, at most {DEFAULT_MAX_SEQ_LEN})",
+    )
+    parser.add_argument(
+        "--prefill-chunk",
+        type=_positive,
+        default=DEFAULT_PREFILL_CHUNK,
+        metavar="N",
+        help="most tokens in one call (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--lowering",
+        choices=("fused", "repack"),
+        default=None,
+        help="default: ET_MLX_EMIT_DIRECT_GGUF, then the build's, then fused",
+    )
+    parser.add_argument(
+        "--all-logits",
+        action="store_true",
+        help="return the logits of every token, not of the last one only",
+    )
+    parser.add_argument(
+        "--allow-dense",
+        action="store_true",
+        help="decode tensors of types without a kernel, instead of refusing",
+    )
     parser.add_argument("--verbose", action="store_true", help="what the libraries log")
     return parser.parse_args(arguments)
 

@@ -37,16 +37,22 @@ def text(file: GGUFFile, exported: Exported, seconds: float, peak_bytes: int) ->
         for name, count in sorted(kernels.items())
     ]
     if rows:
-        lines += ["", render(["type", "operation", "places"], rows, left=(0, 1)), "",
-                  _CUSTOM_KERNELS]
+        lines += [
+            "",
+            render(["type", "operation", "places"], rows, left=(0, 1)),
+            "",
+            _CUSTOM_KERNELS,
+        ]
     return "\n".join(lines)
 
 
 def _weights(file: GGUFFile) -> str:
     quantized = [info for info in file.tensors.values() if info.ggml_type in FORMATS]
     others = [info for info in file.tensors.values() if info.ggml_type not in FORMATS]
-    return (f"{_mb(sum(info.nbytes for info in quantized))} in {len(quantized)} tensors as raw "
-            f"blocks, {_mb(sum(info.nbytes for info in others))} in {len(others)} as numbers")
+    return (
+        f"{_mb(sum(info.nbytes for info in quantized))} in {len(quantized)} tensors as raw "
+        f"blocks, {_mb(sum(info.nbytes for info in others))} in {len(others)} as numbers"
+    )
 
 
 def _mb(size: int) -> str:

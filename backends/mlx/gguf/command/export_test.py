@@ -26,8 +26,17 @@ def source(tmp_path_factory):
 
 def test_export_inspect_generate(source, tmp_path, capsys):
     output = tmp_path / "tiny.pte"
-    arguments = [str(source), "-o", str(output), "--dtype", "f32", "--max-seq-len", "64",
-                 "--lowering", "fused"]
+    arguments = [
+        str(source),
+        "-o",
+        str(output),
+        "--dtype",
+        "f32",
+        "--max-seq-len",
+        "64",
+        "--lowering",
+        "fused",
+    ]
     assert export.main(arguments) == 0
     out, err = capsys.readouterr()
     assert "1 delegate" in out and "Q4_K" in out and "ET_MLX_ALLOW_CUSTOM_KERNEL" in out
@@ -77,12 +86,18 @@ def test_output_onto_its_source(source, capsys):
 @pytest.mark.parametrize(
     "whole, damaged, message",
     [
-        (b"tokenizer.ggml.tokens", b"tokenizer.ggml.tokenz",
-         "metadata 'tokenizer.ggml.tokens': expected an array of strings, found no such key"),
+        (
+            b"tokenizer.ggml.tokens",
+            b"tokenizer.ggml.tokenz",
+            "metadata 'tokenizer.ggml.tokens': expected an array of strings, found no such key",
+        ),
         (b"he ll", b"he lx", "expected tokens of the vocabulary, found 'lx' in"),
         (b"llama", b"mamba", "general.architecture: expected one of llama, "),
-        (b"output_norm.weight", b"output_norm.weighs",
-         "tensor output_norm.weight: expected a tensor for model.norm.weight, found no such"),
+        (
+            b"output_norm.weight",
+            b"output_norm.weighs",
+            "tensor output_norm.weight: expected a tensor for model.norm.weight, found no such",
+        ),
     ],
 )
 def test_damaged_files(whole, damaged, message, source, tmp_path, capsys):
@@ -97,9 +112,16 @@ def test_damaged_files(whole, damaged, message, source, tmp_path, capsys):
 def test_interrupt(source, tmp_path):
     """Ends at once, says so, and leaves no file: not even a part of one."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "backends.mlx.gguf.command.export", str(source),
-         "-o", str(tmp_path / "tiny.pte")],
-        stderr=subprocess.PIPE, text=True,
+        [
+            sys.executable,
+            "-m",
+            "backends.mlx.gguf.command.export",
+            str(source),
+            "-o",
+            str(tmp_path / "tiny.pte"),
+        ],
+        stderr=subprocess.PIPE,
+        text=True,
         env=os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
     )
     seen = ""

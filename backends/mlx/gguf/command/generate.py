@@ -28,8 +28,16 @@ from backends.mlx.gguf.tokenizer.chat import ChatTemplateError
 from backends.mlx.gguf.tokenizer.tokenizer import TextStream, Tokenizer, TokenizerError
 from backends.mlx.program import ProgramError
 
-_INPUT_ERRORS = (InputError, ModelFileError, ProgramError, SessionError, TokenizerError,
-                 ChatTemplateError, LogitsError, OSError)
+_INPUT_ERRORS = (
+    InputError,
+    ModelFileError,
+    ProgramError,
+    SessionError,
+    TokenizerError,
+    ChatTemplateError,
+    LogitsError,
+    OSError,
+)
 _INTERRUPTED = 128 + signal.SIGINT
 
 
@@ -44,8 +52,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prompt_ids = _prompt_ids(model.tokenizer, prompt, options)
         session = model.session()
         load_seconds = time.perf_counter() - start
-        generation = Generation(session, prompt_ids, choose=sampler,
-                                end_ids=model.tokenizer.eos_ids, max_tokens=options.max_tokens)
+        generation = Generation(
+            session,
+            prompt_ids,
+            choose=sampler,
+            end_ids=model.tokenizer.eos_ids,
+            max_tokens=options.max_tokens,
+        )
         text = _run(generation, model.tokenizer, stream=not options.json)
     except _INPUT_ERRORS as error:
         print(" ".join(f"generate: {error}".splitlines()), file=sys.stderr)
@@ -62,23 +75,48 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = Parser(prog="generate", description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("model", type=user_path, metavar="MODEL.pte")
-    parser.add_argument("--prompt", required=True, metavar="TEXT",
-                        help='what to answer or to continue; "-" reads it from stdin')
+    parser.add_argument(
+        "--prompt",
+        required=True,
+        metavar="TEXT",
+        help='what to answer or to continue; "-" reads it from stdin',
+    )
     parser.add_argument("--system", metavar="TEXT", help="the chat's system message")
-    parser.add_argument("--raw", action="store_true",
-                        help="continue the prompt as it is, without the chat template")
-    parser.add_argument("--max-tokens", type=_count, default=128, metavar="N",
-                        help="the most tokens to generate (default: 128)")
-    parser.add_argument("--temperature", type=float, default=0.0, metavar="T",
-                        help="0 always takes the most probable token (default)")
-    parser.add_argument("--top-k", type=int, metavar="K",
-                        help="draw from the K most probable tokens only")
-    parser.add_argument("--top-p", type=float, metavar="P",
-                        help="draw from the fewest tokens of probability P together")
-    parser.add_argument("--seed", type=_seed, metavar="S",
-                        help="of the random numbers (default: another one each time)")
-    parser.add_argument("--json", action="store_true",
-                        help="print one JSON object at the end instead of the text")
+    parser.add_argument(
+        "--raw", action="store_true", help="continue the prompt as it is, without the chat template"
+    )
+    parser.add_argument(
+        "--max-tokens",
+        type=_count,
+        default=128,
+        metavar="N",
+        help="the most tokens to generate (default: 128)",
+    )
+    parser.add_argument(
+        "--temperature",
+        type=float,
+        default=0.0,
+        metavar="T",
+        help="0 always takes the most probable token (default)",
+    )
+    parser.add_argument(
+        "--top-k", type=int, metavar="K", help="draw from the K most probable tokens only"
+    )
+    parser.add_argument(
+        "--top-p",
+        type=float,
+        metavar="P",
+        help="draw from the fewest tokens of probability P together",
+    )
+    parser.add_argument(
+        "--seed",
+        type=_seed,
+        metavar="S",
+        help="of the random numbers (default: another one each time)",
+    )
+    parser.add_argument(
+        "--json", action="store_true", help="print one JSON object at the end instead of the text"
+    )
     return parser.parse_args(arguments)
 
 
@@ -98,15 +136,17 @@ def _sampler(options: argparse.Namespace) -> tuple[Sampler, int | None]:
     """How to choose tokens, and the seed, None where nothing is random."""
     given = {"--top-k": options.top_k, "--top-p": options.top_p, "--seed": options.seed}
     try:
-        sampling = Sampling(options.temperature, options.top_k or 0,
-                            1.0 if options.top_p is None else options.top_p)
+        sampling = Sampling(
+            options.temperature, options.top_k or 0, 1.0 if options.top_p is None else options.top_p
+        )
     except ValueError as error:
         raise InputError(f"--{str(error).replace('_', '-', 1)}") from None
     if not sampling.temperature:
         for name, value in given.items():
             if value is not None:
-                raise InputError(f"{name}: expected --temperature above 0 with it, found "
-                                 f"{sampling.temperature}")
+                raise InputError(
+                    f"{name}: expected --temperature above 0 with it, found {sampling.temperature}"
+                )
         return Sampler(sampling), None
     seed = secrets.randbits(32) if options.seed is None else options.seed
     return Sampler(sampling, seed), seed
@@ -130,8 +170,10 @@ def _prompt_ids(tokenizer: Tokenizer, prompt: str, options: argparse.Namespace) 
             found = "--raw" if options.raw else "a model without a chat template"
             raise InputError(f"--system: expected a chat to put it into, found {found}")
         if not options.raw:
-            print("generate: the model has no chat template: the prompt is continued as it is",
-                  file=sys.stderr)
+            print(
+                "generate: the model has no chat template: the prompt is continued as it is",
+                file=sys.stderr,
+            )
         return tokenizer.encode(prompt)
     messages = [{"role": "user", "content": prompt}]
     if options.system is not None:
@@ -160,26 +202,33 @@ def _run(generation: Generation, tokenizer: Tokenizer, *, stream: bool) -> str:
     return "".join(pieces)
 
 
-def _report(generation: Generation, text: str, load_seconds: float, seed: int | None
-            ) -> dict[str, Any]:
+def _report(
+    generation: Generation, text: str, load_seconds: float, seed: int | None
+) -> dict[str, Any]:
     return {
         "text": text,
         "token_ids": generation.ids,
         "prompt_token_ids": generation.prompt_ids,
         "stop": generation.stop.value,
         "seed": seed,
-        "seconds": {"load": load_seconds, "prefill": generation.prefill_seconds,
-                    "decode": generation.decode_seconds},
-        "tokens_per_second": {"prefill": generation.prefill_rate,
-                              "decode": generation.decode_rate},
+        "seconds": {
+            "load": load_seconds,
+            "prefill": generation.prefill_seconds,
+            "decode": generation.decode_seconds,
+        },
+        "tokens_per_second": {"prefill": generation.prefill_rate, "decode": generation.decode_rate},
     }
 
 
-def _summary(generation: Generation, session: Session, load_seconds: float, seed: int | None
-             ) -> str:
-    reasons = {Stop.END: "the model ended", Stop.LENGTH: "as many as --max-tokens allows",
-               Stop.CACHE_FULL: f"the cache of {session.max_seq_len} tokens is full",
-               Stop.INTERRUPT: "interrupted"}
+def _summary(
+    generation: Generation, session: Session, load_seconds: float, seed: int | None
+) -> str:
+    reasons = {
+        Stop.END: "the model ended",
+        Stop.LENGTH: "as many as --max-tokens allows",
+        Stop.CACHE_FULL: f"the cache of {session.max_seq_len} tokens is full",
+        Stop.INTERRUPT: "interrupted",
+    }
     parts = [
         f"load {load_seconds:.1f} s",
         f"prefill {len(generation.prompt_ids)} tokens, {_rate(generation.prefill_rate)}",

@@ -103,20 +103,25 @@ def test_json(world: World, capsys: pytest.CaptureFixture) -> None:
     assert all(rate > 0 for rate in report["tokens_per_second"].values())
 
 
-@pytest.mark.parametrize(("arguments", "count", "reason"), [
-    (["--max-tokens", "3"], 3, "as many as --max-tokens allows"),
-    ([], CACHE, "the cache of 64 tokens is full"),
-])
-def test_says_why_it_stopped(world: World, capsys: pytest.CaptureFixture, arguments: list[str],
-                             count: int, reason: str) -> None:
+@pytest.mark.parametrize(
+    ("arguments", "count", "reason"),
+    [
+        (["--max-tokens", "3"], 3, "as many as --max-tokens allows"),
+        ([], CACHE, "the cache of 64 tokens is full"),
+    ],
+)
+def test_says_why_it_stopped(
+    world: World, capsys: pytest.CaptureFixture, arguments: list[str], count: int, reason: str
+) -> None:
     world.says("a" * 100)
     assert generate.main(["m.pte", "--raw", "--prompt", "b", *arguments]) == 0
     output = capsys.readouterr()
     assert output.out == "a" * count + "\n" and reason in output.err
 
 
-def test_characters_appear_when_they_are_whole(world: World, monkeypatch: pytest.MonkeyPatch
-                                               ) -> None:
+def test_characters_appear_when_they_are_whole(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     written = []
     monkeypatch.setattr(sys, "stdout", SimpleNamespace(write=written.append, flush=lambda: None))
     world.says(f"aक{TURN_END}")
@@ -131,8 +136,9 @@ def test_character_that_is_never_finished(world: World, capsys: pytest.CaptureFi
 
 
 @pytest.mark.parametrize("as_json", [False, True])
-def test_interrupt_keeps_what_there_is(world: World, capsys: pytest.CaptureFixture, as_json: bool
-                                       ) -> None:
+def test_interrupt_keeps_what_there_is(
+    world: World, capsys: pytest.CaptureFixture, as_json: bool
+) -> None:
     def interrupted():
         yield from world.tokenizer.encode("hello")
         raise KeyboardInterrupt
@@ -147,8 +153,9 @@ def test_interrupt_keeps_what_there_is(world: World, capsys: pytest.CaptureFixtu
         assert output.out == "hello\n" and "interrupted" in output.err
 
 
-def test_model_without_a_chat_template(make_world: Callable[[dict], World],
-                                       capsys: pytest.CaptureFixture) -> None:
+def test_model_without_a_chat_template(
+    make_world: Callable[[dict], World], capsys: pytest.CaptureFixture
+) -> None:
     metadata = byte_level()
     del metadata["tokenizer.chat_template"]
     world = make_world(metadata)
@@ -163,8 +170,23 @@ def test_model_without_a_chat_template(make_world: Callable[[dict], World],
 def test_seed(world: World, capsys: pytest.CaptureFixture) -> None:
     def report(*arguments: str) -> dict:
         world.says("a" * 20)
-        assert generate.main(["m.pte", "--prompt", "b", "--raw", "--json", "--max-tokens", "20",
-                              "--temperature", "1", *arguments]) == 0
+        assert (
+            generate.main(
+                [
+                    "m.pte",
+                    "--prompt",
+                    "b",
+                    "--raw",
+                    "--json",
+                    "--max-tokens",
+                    "20",
+                    "--temperature",
+                    "1",
+                    *arguments,
+                ]
+            )
+            == 0
+        )
         return json.loads(capsys.readouterr().out)
 
     drawn = report()
@@ -174,24 +196,43 @@ def test_seed(world: World, capsys: pytest.CaptureFixture) -> None:
     assert report("--top-k", "1")["text"] == "a" * 20
 
 
-@pytest.mark.parametrize(("arguments", "message"), [
-    ([], "the following arguments are required: MODEL.pte, --prompt"),
-    (["m.pte", "--prompt", "a", "--max-tokens", "0"], "expected a number of at least 1, found '0'"),
-    (["m.pte", "--prompt", "a", "--temperature", "-1"], "--temperature: expected 0 or more"),
-    (["m.pte", "--prompt", "a", "--temperature", "nan"], "--temperature: expected 0 or more"),
-    (["m.pte", "--prompt", "a", "--temperature", "1", "--top-p", "2"], "--top-p: expected more"),
-    (["m.pte", "--prompt", "a", "--temperature", "1", "--top-k", "-2"], "--top-k: expected 0"),
-    (["m.pte", "--prompt", "a", "--temperature", "1", "--seed", "-2"], "argument --seed: expected"),
-    (["m.pte", "--prompt", "a", "--top-p", "0.5"], "--top-p: expected --temperature above 0"),
-    (["m.pte", "--prompt", "a", "--seed", "0"], "--seed: expected --temperature above 0 with it"),
-    (["m.pte", "--prompt", "a", "--raw", "--system", "b"], "--system: expected a chat"),
-    (["m.pte", "--prompt", "", "--raw"], "prompt: expected at least one token, found none"),
-    (["m.pte", "--prompt", "\udcff"], "--prompt: expected UTF-8 text, found"),
-    (["m.pte", "--prompt", "b" * 65, "--raw"], "prompt: expected at most 64 tokens (the model's "
-                                               "cache has 64), found 65"),
-], ids=lambda value: " ".join(value[2:4]) if isinstance(value, list) and value else "")
-def test_bad_input_is_one_line(world: World, capsys: pytest.CaptureFixture, arguments: list[str],
-                               message: str) -> None:
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "the following arguments are required: MODEL.pte, --prompt"),
+        (
+            ["m.pte", "--prompt", "a", "--max-tokens", "0"],
+            "expected a number of at least 1, found '0'",
+        ),
+        (["m.pte", "--prompt", "a", "--temperature", "-1"], "--temperature: expected 0 or more"),
+        (["m.pte", "--prompt", "a", "--temperature", "nan"], "--temperature: expected 0 or more"),
+        (
+            ["m.pte", "--prompt", "a", "--temperature", "1", "--top-p", "2"],
+            "--top-p: expected more",
+        ),
+        (["m.pte", "--prompt", "a", "--temperature", "1", "--top-k", "-2"], "--top-k: expected 0"),
+        (
+            ["m.pte", "--prompt", "a", "--temperature", "1", "--seed", "-2"],
+            "argument --seed: expected",
+        ),
+        (["m.pte", "--prompt", "a", "--top-p", "0.5"], "--top-p: expected --temperature above 0"),
+        (
+            ["m.pte", "--prompt", "a", "--seed", "0"],
+            "--seed: expected --temperature above 0 with it",
+        ),
+        (["m.pte", "--prompt", "a", "--raw", "--system", "b"], "--system: expected a chat"),
+        (["m.pte", "--prompt", "", "--raw"], "prompt: expected at least one token, found none"),
+        (["m.pte", "--prompt", "\udcff"], "--prompt: expected UTF-8 text, found"),
+        (
+            ["m.pte", "--prompt", "b" * 65, "--raw"],
+            "prompt: expected at most 64 tokens (the model's cache has 64), found 65",
+        ),
+    ],
+    ids=lambda value: " ".join(value[2:4]) if isinstance(value, list) and value else "",
+)
+def test_bad_input_is_one_line(
+    world: World, capsys: pytest.CaptureFixture, arguments: list[str], message: str
+) -> None:
     world.says("a")
     assert generate.main(arguments) == 2
     output = capsys.readouterr()
@@ -199,8 +240,9 @@ def test_bad_input_is_one_line(world: World, capsys: pytest.CaptureFixture, argu
     assert output.err.startswith("generate: ") and message in output.err
 
 
-def test_damaged_chat_template(make_world: Callable[[dict], World],
-                               capsys: pytest.CaptureFixture) -> None:
+def test_damaged_chat_template(
+    make_world: Callable[[dict], World], capsys: pytest.CaptureFixture
+) -> None:
     make_world(byte_level() | {"tokenizer.chat_template": "{% if %}"})
     assert generate.main(["m.pte", "--prompt", "b"]) == 2
     assert "chat template: expected a sound Jinja template" in capsys.readouterr().err

@@ -73,8 +73,10 @@ def _output(options: argparse.Namespace) -> str:
     try:
         describe = _READERS[options.file.suffix.lower()]
     except KeyError:
-        raise InputError(f"{options.file}: expected a file named {' or '.join(_READERS)}, "
-                         f"found {options.file.suffix or 'no suffix'}") from None
+        raise InputError(
+            f"{options.file}: expected a file named {' or '.join(_READERS)}, "
+            f"found {options.file.suffix or 'no suffix'}"
+        ) from None
     module, description = describe(options.file, options.tensors)
     if options.json:
         return json.dumps(description, indent=1)
@@ -102,8 +104,9 @@ def _pte(path: Path, with_tensors: bool):
     except ProgramError as error:
         raise InputError(str(error)) from None
     except OSError as error:
-        raise InputError(f"{path}: file: expected a readable file, found {error.strerror}"
-                         ) from None
+        raise InputError(
+            f"{path}: file: expected a readable file, found {error.strerror}"
+        ) from None
 
 
 _READERS = {".gguf": _gguf, ".pte": _pte}

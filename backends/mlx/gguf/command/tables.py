@@ -14,14 +14,19 @@ NAME_WIDTH = 120
 _ARRAY_ITEMS = 8
 
 
-def render(headers: Sequence[str], rows: Iterable[Sequence[Any]],
-           left: Sequence[int] = (0,), width: int = CELL_WIDTH) -> str:
+def render(
+    headers: Sequence[str],
+    rows: Iterable[Sequence[Any]],
+    left: Sequence[int] = (0,),
+    width: int = CELL_WIDTH,
+) -> str:
     """A table of cells made by `cell`; the columns `left` are aligned left, the others right."""
     align = ["left" if column in left else "right" for column in range(len(headers))]
     cells = [[cell(value, width) for value in row] for row in rows]
     # tabulate takes no alignment for a table without rows.
-    return tabulate.tabulate(cells, headers, colalign=align if cells else None,
-                             disable_numparse=True)
+    return tabulate.tabulate(
+        cells, headers, colalign=align if cells else None, disable_numparse=True
+    )
 
 
 def cell(value: Any, width: int = CELL_WIDTH) -> str:
@@ -61,6 +66,6 @@ def plain_items(values: Iterable[Any]) -> list[Any]:
 
 def _shortened(text: str, width: int) -> str:
     # Read by people on a terminal, which must not obey what a file says.
-    start = text[:width + 1]
+    start = text[: width + 1]
     line = "".join(char if char.isprintable() else repr(char)[1:-1] for char in start)
-    return line if len(line) <= width else f"{line[:width - 3]}..."
+    return line if len(line) <= width else f"{line[: width - 3]}..."

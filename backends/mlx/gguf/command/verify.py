@@ -41,8 +41,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (InputError, GGUFError, CheckpointError) as error:
         print(" ".join(f"verify: {error}".splitlines()), file=sys.stderr)
         return 2
-    print(f"{path}: {len(supported)} tensors to verify, {options.dtype}, M = "
-          f"{', '.join(map(str, options.m))}", flush=True)
+    print(
+        f"{path}: {len(supported)} tensors to verify, {options.dtype}, M = "
+        f"{', '.join(map(str, options.m))}",
+        flush=True,
+    )
     reports = _verify(supported, options)
     print()
     print(report.type_table(reports))
@@ -51,22 +54,43 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(report.unsupported_table(unsupported))
     wrong = [result.info.name for result in reports if not result.passed]
     if wrong:
-        print(f"verify: {len(wrong)} of {len(reports)} tensors are wrong: {', '.join(wrong)}",
-              file=sys.stderr)
+        print(
+            f"verify: {len(wrong)} of {len(reports)} tensors are wrong: {', '.join(wrong)}",
+            file=sys.stderr,
+        )
     return 1 if wrong else 0
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = Parser(prog="verify", description=__doc__.split("\n", maxsplit=1)[0])
-    parser.add_argument("file", nargs="?", type=user_path, metavar="FILE.gguf",
-                        help="default: Gemma 3 270M Q4_K_M, from its PyPI packages")
-    parser.add_argument("--types", type=_types, default=tuple(formats.FORMATS),
-                        metavar="NAME,...", help="default: every supported type")
+    parser.add_argument(
+        "file",
+        nargs="?",
+        type=user_path,
+        metavar="FILE.gguf",
+        help="default: Gemma 3 270M Q4_K_M, from its PyPI packages",
+    )
+    parser.add_argument(
+        "--types",
+        type=_types,
+        default=tuple(formats.FORMATS),
+        metavar="NAME,...",
+        help="default: every supported type",
+    )
     parser.add_argument("--tensors", default="*", metavar="GLOB", help="names to verify")
-    parser.add_argument("--m", type=_rows, default=(1, 5, 33), metavar="M,...",
-                        help="numbers of rows of x (default: 1,5,33)")
-    parser.add_argument("--dtype", choices=tuple(LARGEST), default="float32",
-                        help="type of x and of the outputs (default: float32)")
+    parser.add_argument(
+        "--m",
+        type=_rows,
+        default=(1, 5, 33),
+        metavar="M,...",
+        help="numbers of rows of x (default: 1,5,33)",
+    )
+    parser.add_argument(
+        "--dtype",
+        choices=tuple(LARGEST),
+        default="float32",
+        help="type of x and of the outputs (default: float32)",
+    )
     return parser.parse_args(arguments)
 
 
@@ -81,42 +105,50 @@ def _rows(text: str) -> tuple[int, ...]:
     counts = text.split(",")
     if not all(count.strip().isdecimal() and 1 <= int(count) <= _MAX_ROWS for count in counts):
         raise argparse.ArgumentTypeError(
-            f"expected numbers of 1 to {_MAX_ROWS}, such as 1,5,33, found {text!r}")
+            f"expected numbers of 1 to {_MAX_ROWS}, such as 1,5,33, found {text!r}"
+        )
     return tuple(int(count) for count in counts)
 
 
-def _select(file: GGUFFile, options: argparse.Namespace
-            ) -> tuple[list[GGUFTensorInfo], list[GGUFTensorInfo]]:
+def _select(
+    file: GGUFFile, options: argparse.Namespace
+) -> tuple[list[GGUFTensorInfo], list[GGUFTensorInfo]]:
     """The tensors to verify, and those that match the glob but whose type has no format yet."""
-    matching = [info for name, info in file.tensors.items()
-                if fnmatch.fnmatchcase(name, options.tensors)]
+    matching = [
+        info for name, info in file.tensors.items() if fnmatch.fnmatchcase(name, options.tensors)
+    ]
     if not matching:
-        raise InputError(f"{file.path}: expected tensors that match {options.tensors!r}, "
-                         f"found none of {len(file.tensors)}")
+        raise InputError(
+            f"{file.path}: expected tensors that match {options.tensors!r}, "
+            f"found none of {len(file.tensors)}"
+        )
     supported = [info for info in matching if info.ggml_type in options.types]
     if not supported:
         found = ", ".join(sorted({info.ggml_type for info in matching}))
-        raise InputError(f"{file.path}: expected tensors of type {', '.join(options.types)}, "
-                         f"found only {found}")
+        raise InputError(
+            f"{file.path}: expected tensors of type {', '.join(options.types)}, found only {found}"
+        )
     return supported, [info for info in matching if info.ggml_type not in formats.FORMATS]
 
 
 @quiet_libraries(logging.WARNING)
-def _verify(infos: list[GGUFTensorInfo], options: argparse.Namespace
-            ) -> list[report.TensorReport]:
+def _verify(infos: list[GGUFTensorInfo], options: argparse.Namespace) -> list[report.TensorReport]:
     # Imported here, as torch and ExecuTorch take seconds that bad input need not wait for.
     from backends.mlx.gguf.command.verification.probe import Probe, measure
     from backends.mlx.gguf.lowering import Mode
 
     reports = []
-    with (tempfile.TemporaryDirectory(prefix="mlx_gguf_verify.") as folder,
-          tqdm(infos, unit="tensor", disable=not sys.stderr.isatty()) as progress):
+    with (
+        tempfile.TemporaryDirectory(prefix="mlx_gguf_verify.") as folder,
+        tqdm(infos, unit="tensor", disable=not sys.stderr.isatty()) as progress,
+    ):
         path = Path(folder) / "tensor.pte"
         for info in progress:
             start = time.monotonic()
             experts = info.shape[0] if len(info.shape) == 3 else None
-            probe = Probe(formats.get(info.ggml_type), info.blocks(), options.m, options.dtype,
-                          experts)
+            probe = Probe(
+                formats.get(info.ggml_type), info.blocks(), options.m, options.dtype, experts
+            )
             fused = measure(probe, Mode.FUSED, path)
             repack = measure(probe, Mode.REPACK, path)
             result = report.TensorReport(info, fused, repack, time.monotonic() - start)

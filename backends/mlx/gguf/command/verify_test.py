@@ -26,8 +26,9 @@ def _sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(name="run")
-def _run(sample: Path, capsys: pytest.CaptureFixture, tmp_path: Path,
-         monkeypatch: pytest.MonkeyPatch):
+def _run(
+    sample: Path, capsys: pytest.CaptureFixture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     """Runs `verify` on the sample; returns status, stdout and stderr, and checks it cleaned up."""
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
 
@@ -83,11 +84,14 @@ def test_repack_error_against_exact_weights_is_reported(run) -> None:
 
 
 @pytest.mark.parametrize("mode", ["fused", "repack"])
-@pytest.mark.parametrize(("output", "change"), [
-    (0, lambda values: values * np.float32(1.01)),
-    (0, lambda values: values * np.float32(np.nan)),
-    (1, lambda values: np.nextafter(values, np.float32(np.inf)) + np.float32(1e-6)),
-])
+@pytest.mark.parametrize(
+    ("output", "change"),
+    [
+        (0, lambda values: values * np.float32(1.01)),
+        (0, lambda values: values * np.float32(np.nan)),
+        (1, lambda values: np.nextafter(values, np.float32(np.inf)) + np.float32(1e-6)),
+    ],
+)
 def test_a_wrong_output_is_seen(run, monkeypatch, mode: str, output: int, change) -> None:
     exporting, running = probe._export, probe._run
     exported = []
@@ -128,8 +132,9 @@ def _write(path: Path, tensors: dict[str, tuple[str, tuple[int, ...]]]) -> Path:
     writer = gguf.GGUFWriter(path, "sample")
     for name, (ggml_type, (*outer, columns)) in tensors.items():
         blocks = blocks_of(formats.get(ggml_type), math.prod(outer), columns)
-        writer.add_tensor(name, blocks.reshape(*outer, -1),
-                          raw_dtype=gguf.GGMLQuantizationType[ggml_type])
+        writer.add_tensor(
+            name, blocks.reshape(*outer, -1), raw_dtype=gguf.GGMLQuantizationType[ggml_type]
+        )
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -137,10 +142,13 @@ def _write(path: Path, tensors: dict[str, tuple[str, tuple[int, ...]]]) -> Path:
     return path
 
 
-_EXPERTS = {"blk.0.ffn_down_exps.weight": ("Q6_K", (3, 5, 256)),
-            "blk.0.ffn_gate_exps.weight": ("Q4_K", (3, 7, 512))}
-_FLOATS = {fmt.name.lower(): (fmt.name, (6, 256))
-           for fmt in formats.FORMATS.values() if fmt.mlx_mode}
+_EXPERTS = {
+    "blk.0.ffn_down_exps.weight": ("Q6_K", (3, 5, 256)),
+    "blk.0.ffn_gate_exps.weight": ("Q4_K", (3, 7, 512)),
+}
+_FLOATS = {
+    fmt.name.lower(): (fmt.name, (6, 256)) for fmt in formats.FORMATS.values() if fmt.mlx_mode
+}
 
 
 def test_experts_and_mlx_floats(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
@@ -172,8 +180,9 @@ def test_a_swapped_expert_is_seen(tmp_path: Path, monkeypatch) -> None:
 def test_a_program_of_the_wrong_mode_is_seen(run, monkeypatch) -> None:
     exporting = probe._export
     other = {probe.Mode.FUSED: probe.Mode.REPACK, probe.Mode.REPACK: probe.Mode.FUSED}
-    monkeypatch.setattr(probe, "_export", lambda probed, mode, *rest: exporting(
-        probed, other[mode], *rest))
+    monkeypatch.setattr(
+        probe, "_export", lambda probed, mode, *rest: exporting(probed, other[mode], *rest)
+    )
     status, out, _ = run("--tensors", Q4_K, "--m", "1")
     assert status == 1
     assert "fused program: expected Metal kernels, found none" in out

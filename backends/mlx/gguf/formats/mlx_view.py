@@ -25,9 +25,7 @@ class FloatMode:
 
 
 _EXPONENT, _MANTISSA = np.divmod(np.arange(127), 8)
-_E4M3 = np.where(
-    _EXPONENT == 0, _MANTISSA * 2.0**-9, (8 + _MANTISSA) * np.exp2(_EXPONENT - 10.0)
-)
+_E4M3 = np.where(_EXPONENT == 0, _MANTISSA * 2.0**-9, (8 + _MANTISSA) * np.exp2(_EXPONENT - 10.0))
 _E8M0 = np.exp2(np.arange(255) - 127.0)
 # Scales as in mlx/backend/metal/kernels/fp8.h. MLX's third such mode, mxfp8, holds of GGUF's types
 # only what mxfp4 holds in half the bits.

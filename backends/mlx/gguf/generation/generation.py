@@ -31,9 +31,15 @@ class Generation:
         decode_seconds: time for all tokens after the first.
     """
 
-    def __init__(self, session: Session, prompt_ids: Sequence[int], *,
-                 choose: Callable[[np.ndarray], int], end_ids: Collection[int], max_tokens: int
-                 ) -> None:
+    def __init__(
+        self,
+        session: Session,
+        prompt_ids: Sequence[int],
+        *,
+        choose: Callable[[np.ndarray], int],
+        end_ids: Collection[int],
+        max_tokens: int,
+    ) -> None:
         """Prepares; nothing runs yet.
 
         Args:

@@ -14,8 +14,13 @@ END, OTHER_END = 18, 19
 
 def _generation(model: Parrot, max_tokens: int = 100, cache: int = 100) -> Generation:
     session = Session(model, max_seq_len=cache, prefill_chunk=64)
-    return Generation(session, [1, 2, 3], choose=Sampler(Sampling()), end_ids={END, OTHER_END},
-                      max_tokens=max_tokens)
+    return Generation(
+        session,
+        [1, 2, 3],
+        choose=Sampler(Sampling()),
+        end_ids={END, OTHER_END},
+        max_tokens=max_tokens,
+    )
 
 
 @pytest.mark.parametrize("end", [END, OTHER_END])

@@ -45,19 +45,28 @@ class ModelFile:
         data: Mapping[str, Any] = self._program.named_data()
         for name in (CARD, TOKENIZER, TOKENIZER_CONFIG):
             if name not in data:
-                raise damaged(path, f"named data {name!r}", "it in a model that export made",
-                             "none")
+                raise damaged(
+                    path, f"named data {name!r}", "it in a model that export made", "none"
+                )
         self.card = ModelCard.parse(path, bytes(data[CARD]))
         try:
             self.tokenizer = Tokenizer.from_bytes(
-                bytes(data[TOKENIZER]), bytes(data[TOKENIZER_CONFIG]))
+                bytes(data[TOKENIZER]), bytes(data[TOKENIZER_CONFIG])
+            )
         except TokenizerError as error:
             raise ModelFileError(f"{path}: {error}") from error
         if self.tokenizer.vocab_size != self.card.vocab_size:
-            raise damaged(path, TOKENIZER, f"{self.card.vocab_size} tokens, as {CARD} says",
-                         str(self.tokenizer.vocab_size))
+            raise damaged(
+                path,
+                TOKENIZER,
+                f"{self.card.vocab_size} tokens, as {CARD} says",
+                str(self.tokenizer.vocab_size),
+            )
 
     def session(self) -> Session:
         """Loads the method: a new session with an empty cache of its own."""
-        return Session(Runner(self._program), max_seq_len=self.card.max_seq_len,
-                       prefill_chunk=self.card.prefill_chunk)
+        return Session(
+            Runner(self._program),
+            max_seq_len=self.card.max_seq_len,
+            prefill_chunk=self.card.prefill_chunk,
+        )

@@ -74,7 +74,7 @@ def probabilities(logits: np.ndarray, sampling: Sampling) -> np.ndarray:
         weights = np.exp(shifted / sampling.temperature)
     order = np.argsort(-weights, kind="stable")
     if sampling.top_k:
-        weights[order[sampling.top_k:]] = 0
+        weights[order[sampling.top_k :]] = 0
     weights /= weights.sum()
     if sampling.top_p < 1:
         before = np.cumsum(weights[order]) - weights[order]

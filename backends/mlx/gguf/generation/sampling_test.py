@@ -11,21 +11,25 @@ from backends.mlx.gguf.generation.sampling import LogitsError, Sampler, Sampling
 LOGITS = np.log(np.array([1, 4, 1, 2], np.float32))
 
 
-@pytest.mark.parametrize(("sampling", "expected"), [
-    (Sampling(1.0), [1 / 8, 4 / 8, 1 / 8, 2 / 8]),
-    (Sampling(0.5), [1 / 22, 16 / 22, 1 / 22, 4 / 22]),
-    (Sampling(1.0, top_k=2), [0, 2 / 3, 0, 1 / 3]),
-    (Sampling(1.0, top_k=3), [1 / 7, 4 / 7, 0, 2 / 7]),  # equals: the lower id stays
-    (Sampling(1.0, top_k=9), [1 / 8, 4 / 8, 1 / 8, 2 / 8]),
-    (Sampling(1.0, top_p=0.1), [0, 1, 0, 0]),
-    (Sampling(1.0, top_p=0.49), [0, 1, 0, 0]),
-    (Sampling(1.0, top_p=0.7), [0, 2 / 3, 0, 1 / 3]),
-    (Sampling(1.0, top_p=0.8), [1 / 7, 4 / 7, 0, 2 / 7]),
-    # Of the two that top-k leaves, the first alone has 2/3.
-    (Sampling(1.0, top_k=2, top_p=0.6), [0, 1, 0, 0]),
-    # At half the temperature the first alone has 16/22.
-    (Sampling(0.5, top_p=0.7), [0, 1, 0, 0]),
-], ids=str)
+@pytest.mark.parametrize(
+    ("sampling", "expected"),
+    [
+        (Sampling(1.0), [1 / 8, 4 / 8, 1 / 8, 2 / 8]),
+        (Sampling(0.5), [1 / 22, 16 / 22, 1 / 22, 4 / 22]),
+        (Sampling(1.0, top_k=2), [0, 2 / 3, 0, 1 / 3]),
+        (Sampling(1.0, top_k=3), [1 / 7, 4 / 7, 0, 2 / 7]),  # equals: the lower id stays
+        (Sampling(1.0, top_k=9), [1 / 8, 4 / 8, 1 / 8, 2 / 8]),
+        (Sampling(1.0, top_p=0.1), [0, 1, 0, 0]),
+        (Sampling(1.0, top_p=0.49), [0, 1, 0, 0]),
+        (Sampling(1.0, top_p=0.7), [0, 2 / 3, 0, 1 / 3]),
+        (Sampling(1.0, top_p=0.8), [1 / 7, 4 / 7, 0, 2 / 7]),
+        # Of the two that top-k leaves, the first alone has 2/3.
+        (Sampling(1.0, top_k=2, top_p=0.6), [0, 1, 0, 0]),
+        # At half the temperature the first alone has 16/22.
+        (Sampling(0.5, top_p=0.7), [0, 1, 0, 0]),
+    ],
+    ids=str,
+)
 def test_distribution(sampling: Sampling, expected: list[float]) -> None:
     found = probabilities(LOGITS, sampling)
     np.testing.assert_allclose(found, expected, rtol=1e-6)
@@ -49,7 +53,8 @@ def test_draws_follow_the_distribution_and_the_seed() -> None:
     draws = 4000
     first, again, other = (
         [sampler(LOGITS) for _ in range(draws)]
-        for sampler in (Sampler(sampling, 7), Sampler(sampling, 7), Sampler(sampling, 8)))
+        for sampler in (Sampler(sampling, 7), Sampler(sampling, 7), Sampler(sampling, 8))
+    )
     assert first == again != other
     counts = np.bincount(first, minlength=4)
     deviation = np.sqrt(draws * expected * (1 - expected))
@@ -63,10 +68,19 @@ def test_logits_that_are_no_numbers_are_an_error(logits: list[float], temperatur
         Sampler(Sampling(temperature))(np.array(logits, np.float32))
 
 
-@pytest.mark.parametrize("values", [
-    {"temperature": -1.0}, {"temperature": np.nan}, {"temperature": np.inf}, {"top_k": -1},
-    {"top_p": 0.0}, {"top_p": 1.1}, {"top_p": np.nan},
-], ids=str)
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"temperature": -1.0},
+        {"temperature": np.nan},
+        {"temperature": np.inf},
+        {"top_k": -1},
+        {"top_p": 0.0},
+        {"top_p": 1.1},
+        {"top_p": np.nan},
+    ],
+    ids=str,
+)
 def test_settings_are_checked(values: dict[str, float]) -> None:
     (name,) = values
     with pytest.raises(ValueError, match=f"{name}: expected .*, found"):

@@ -68,10 +68,12 @@ class Session:
             raise SessionError("prompt: expected at least one token, found none")
         if len(ids) > self.room:
             held = f", {self.position} of them in use" if self.position else ""
-            raise SessionError(f"prompt: expected at most {self.room} tokens (the model's cache "
-                               f"has {self.max_seq_len}{held}), found {len(ids)}")
+            raise SessionError(
+                f"prompt: expected at most {self.room} tokens (the model's cache "
+                f"has {self.max_seq_len}{held}), found {len(ids)}"
+            )
         for start in range(0, len(ids), self._chunk):
-            logits = self._run(ids[start:start + self._chunk])
+            logits = self._run(ids[start : start + self._chunk])
         return logits
 
     def step(self, token: int) -> np.ndarray:
@@ -87,6 +89,8 @@ class Session:
             raise SessionError(f"model: expected one output, found {len(outputs)}")
         logits = np.asarray(outputs[0])
         if logits.dtype != LOGITS or logits.ndim != 3 or len(logits) != 1 or not logits.size:
-            raise SessionError(f"model: expected {LOGITS} logits (1, rows, vocabulary), found "
-                               f"{logits.dtype} {logits.shape}")
+            raise SessionError(
+                f"model: expected {LOGITS} logits (1, rows, vocabulary), found "
+                f"{logits.dtype} {logits.shape}"
+            )
         return logits[0, -1]

@@ -26,7 +26,7 @@ class CacheModel:
         logits = np.zeros((1, len(cache_position), VOCABULARY), np.float32)
         logits[0, :, 0] = np.cumsum(self.cache)[cache_position]
         logits[0, :, 1] = cache_position
-        return [logits if self.rows is None else logits[:, -self.rows:]]
+        return [logits if self.rows is None else logits[:, -self.rows :]]
 
     def reset(self) -> None:
         self.cache[:] = 0
@@ -71,11 +71,18 @@ def test_empty_prompt() -> None:
         Session(CacheModel(), max_seq_len=4, prefill_chunk=4).prefill([])
 
 
-@pytest.mark.parametrize("outputs", [
-    [], [np.zeros((1, 1, 7), np.float32)] * 2, [np.zeros((1, 7), np.float32)],
-    [np.zeros((1, 1, 7), np.float16)], [np.zeros((1, 0, 7), np.float32)],
-    [np.zeros((2, 1, 7), np.float32)],
-], ids=lambda outputs: f"{len(outputs)} outputs {outputs and outputs[0].shape}")
+@pytest.mark.parametrize(
+    "outputs",
+    [
+        [],
+        [np.zeros((1, 1, 7), np.float32)] * 2,
+        [np.zeros((1, 7), np.float32)],
+        [np.zeros((1, 1, 7), np.float16)],
+        [np.zeros((1, 0, 7), np.float32)],
+        [np.zeros((2, 1, 7), np.float32)],
+    ],
+    ids=lambda outputs: f"{len(outputs)} outputs {outputs and outputs[0].shape}",
+)
 def test_other_outputs_are_an_error(outputs: list[np.ndarray]) -> None:
     session = Session(lambda *_: outputs, max_seq_len=4, prefill_chunk=4)
     with pytest.raises(SessionError, match="model: expected .*, found"):

@@ -49,9 +49,7 @@ def run_gather(fmt: BlockFormat, weight, indices: mx.array, out_dtype: mx.Dtype)
     """
     columns = fmt.columns(weight.shape[1])
     kernel = library.gather(fmt, dtype_name(out_dtype), dtype_name(indices.dtype))
-    return run_kernel(
-        kernel, [weight, indices], (*indices.shape, columns), columns, indices.size
-    )
+    return run_kernel(kernel, [weight, indices], (*indices.shape, columns), columns, indices.size)
 
 
 def run_experts(
@@ -92,9 +90,7 @@ def run_experts(
 def _check_columns(fmt: BlockFormat, x: mx.array, row_bytes: int) -> None:
     columns = fmt.columns(row_bytes)
     if x.shape[-1] != columns:
-        raise ValueError(
-            f"x: expected {columns} columns, as the weight has, found {x.shape[-1]}"
-        )
+        raise ValueError(f"x: expected {columns} columns, as the weight has, found {x.shape[-1]}")
 
 
 def dtype_name(dtype: mx.Dtype) -> str:

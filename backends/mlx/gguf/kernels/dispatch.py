@@ -153,7 +153,10 @@ _TABLE: dict[tuple[str | None, str], tuple[tuple[int, Launch], ...]] = {
 # qmv_2 twice 317 / 13.6, qmv_batch 216 / 12.2. From 17 rows on qmv_batch_16 would read the
 # weights twice.
 _ROWS = (
-    ("qmv", 1, 1), ("qmv_2", 2, 2), ("qmv_batch", 3, 8), ("qmv_batch_16", 9, 16),
+    ("qmv", 1, 1),
+    ("qmv_2", 2, 2),
+    ("qmv_batch", 3, 8),
+    ("qmv_batch_16", 9, 16),
     ("qmm", 17, None),
 )
 

@@ -25,7 +25,14 @@ def test_product(type_name, operation):
         try:
             with metal.checked():
                 expert_cases.check(
-                    type_name, experts, outputs, blocks, ids, rows[1], dtype, index_dtype,
+                    type_name,
+                    experts,
+                    outputs,
+                    blocks,
+                    ids,
+                    rows[1],
+                    dtype,
+                    index_dtype,
                     operation=operation,
                 )
         except (AssertionError, metal.CheckError, metal.KernelError) as error:

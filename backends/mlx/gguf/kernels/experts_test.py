@@ -34,9 +34,7 @@ def compiled_ahead(type_name, operation, experts, outputs, blocks, rows, choice,
     built = units.index_dtypes(fmt, dtype)
     if index_dtype not in built:
         (index_dtype,) = built
-    return (
-        type_name, operation, experts, outputs, blocks, rows, choice, dtype, index_dtype, kind
-    )
+    return (type_name, operation, experts, outputs, blocks, rows, choice, dtype, index_dtype, kind)
 
 
 PAIRS = [compiled_ahead(*case) for case in AllPairs(PARAMETERS)]

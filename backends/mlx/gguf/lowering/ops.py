@@ -14,9 +14,7 @@ from backends.mlx.gguf import formats
 FLOAT_DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 
 
-def checked_format(
-    blocks: torch.Tensor, ggml_type: str, dtype: torch.dtype
-) -> formats.BlockFormat:
+def checked_format(blocks: torch.Tensor, ggml_type: str, dtype: torch.dtype) -> formats.BlockFormat:
     """Returns the format of `ggml_type` after checking that `blocks` can hold it.
 
     Args:

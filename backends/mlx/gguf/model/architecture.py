@@ -119,7 +119,8 @@ def rope(p: Hyperparameters, theta: float = 10000.0) -> dict[str, Any]:
     Llama 3's scaling is not here: the file holds its factors as the tensor rope_freqs.weight.
     """
     parameters: dict[str, Any] = {
-        "rope_type": "default", "rope_theta": p.optional("rope.freq_base", float, theta),
+        "rope_type": "default",
+        "rope_theta": p.optional("rope.freq_base", float, theta),
     }
     scaling = p.optional("rope.scaling.type", str, "none")
     if scaling in ("linear", "yarn"):
@@ -218,7 +219,8 @@ def _gemma3(p: Hyperparameters, arguments: dict[str, Any]) -> PretrainedConfig:
             for layer in range(layers)
         ],
         rope_parameters={
-            "full_attention": rope(p, theta=1000000.0), "sliding_attention": local,
+            "full_attention": rope(p, theta=1000000.0),
+            "sliding_attention": local,
         },
     )
 

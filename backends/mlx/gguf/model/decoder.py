@@ -64,9 +64,7 @@ class Decoder(nn.Module):
             dtype=self.network.dtype,
         )
         if window is None or window >= self.max_seq_len:
-            return KVCache(
-                max_context_length=self.max_seq_len, enable_dynamic_shape=True, **sizes
-            )
+            return KVCache(max_context_length=self.max_seq_len, enable_dynamic_shape=True, **sizes)
         return RingBufferKVCache(
             max_context_length=window, max_write_len=min(self.prefill_chunk, window), **sizes
         )

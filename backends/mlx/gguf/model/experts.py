@@ -61,9 +61,7 @@ class Experts(nn.Module):
         self.down_proj = ExpertLinear(experts, inner, size)
         self.activation = activation
 
-    def forward(
-        self, x: torch.Tensor, indices: torch.Tensor, shares: torch.Tensor
-    ) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, indices: torch.Tensor, shares: torch.Tensor) -> torch.Tensor:
         rows = x[:, None, None]
         inner = self.activation(self.gate_proj(rows, indices)) * self.up_proj(rows, indices)
         outputs = self.down_proj(inner, indices).squeeze(-2)

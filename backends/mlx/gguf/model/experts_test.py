@@ -15,10 +15,16 @@ from backends.mlx.gguf.model.experts import Router, replace_experts
 
 SIZES = dict(hidden_size=16, num_experts_per_tok=3, experts_implementation="eager")
 BLOCKS = {
-    "qwen3moe": (Qwen3MoeSparseMoeBlock, lambda: Qwen3MoeConfig(
-        **SIZES, num_experts=6, moe_intermediate_size=24, norm_topk_prob=True)),
-    "mixtral": (MixtralSparseMoeBlock, lambda: MixtralConfig(
-        **SIZES, num_local_experts=6, intermediate_size=24)),
+    "qwen3moe": (
+        Qwen3MoeSparseMoeBlock,
+        lambda: Qwen3MoeConfig(
+            **SIZES, num_experts=6, moe_intermediate_size=24, norm_topk_prob=True
+        ),
+    ),
+    "mixtral": (
+        MixtralSparseMoeBlock,
+        lambda: MixtralConfig(**SIZES, num_local_experts=6, intermediate_size=24),
+    ),
 }
 
 

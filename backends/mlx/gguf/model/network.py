@@ -84,8 +84,9 @@ def _tensor_names(file: GGUFFile, network: PreTrainedModel) -> dict[str, str]:
         stem, _, suffix = parameter.rpartition(".")
         name = f"{table.get_name(stem)}.{suffix}"
         if name not in file.tensors:
-            raise GGUFError(file.path, f"tensor {name}", f"a tensor for {parameter}",
-                            "no such tensor")
+            raise GGUFError(
+                file.path, f"tensor {name}", f"a tensor for {parameter}", "no such tensor"
+            )
         names[parameter] = name
     return names
 
@@ -93,32 +94,43 @@ def _tensor_names(file: GGUFFile, network: PreTrainedModel) -> dict[str, str]:
 def _check_all_used(file: GGUFFile, names: dict[str, str]) -> None:
     unused = sorted(file.tensors.keys() - set(names.values()) - {_FACTORS})
     if unused:
-        raise GGUFError(file.path, f"tensor {unused[0]}",
-                        f"only tensors of the {architectures.architecture_name(file)} network",
-                        f"{len(unused)} that have no place in it")
+        raise GGUFError(
+            file.path,
+            f"tensor {unused[0]}",
+            f"only tensors of the {architectures.architecture_name(file)} network",
+            f"{len(unused)} that have no place in it",
+        )
 
 
 def _check_types(file: GGUFFile) -> None:
     """Raises GGUFError for quantized tensors of types without a kernel."""
     dense = [
-        f"{info.name} ({info.ggml_type})" for info in file.tensors.values()
+        f"{info.name} ({info.ggml_type})"
+        for info in file.tensors.values()
         if info.ggml_type not in FORMATS and not info.is_dense
     ]
     if dense:
-        raise GGUFError(file.path, f"{len(dense)} tensors", f"types of {', '.join(FORMATS)}",
-                        f"types without a kernel, which would become dense: {', '.join(dense)}")
+        raise GGUFError(
+            file.path,
+            f"{len(dense)} tensors",
+            f"types of {', '.join(FORMATS)}",
+            f"types without a kernel, which would become dense: {', '.join(dense)}",
+        )
 
 
-def _load(file: GGUFFile, info: GGUFTensorInfo, shape: tuple[int, ...],
-          dtype: torch.dtype) -> torch.Tensor:
+def _load(
+    file: GGUFFile, info: GGUFTensorInfo, shape: tuple[int, ...], dtype: torch.dtype
+) -> torch.Tensor:
     if info.shape != shape:
-        raise GGUFError(file.path, f"tensor {info.name}", f"shape {list(shape)}",
-                        f"{list(info.shape)}")
+        raise GGUFError(
+            file.path, f"tensor {info.name}", f"shape {list(shape)}", f"{list(info.shape)}"
+        )
     if info.is_dense:
         return info.to_torch().to(dtype)
     if len(shape) < 2:
-        raise GGUFError(file.path, f"tensor {info.name}", f"type {', '.join(DENSE_TYPES)}",
-                        info.ggml_type)
+        raise GGUFError(
+            file.path, f"tensor {info.name}", f"type {', '.join(DENSE_TYPES)}", info.ggml_type
+        )
     if info.ggml_type in FORMATS:
         return GGUFTensor.from_blocks(info.to_torch(), info.ggml_type, dtype)
     ggml_type = gguf.GGMLQuantizationType[info.ggml_type]
@@ -133,7 +145,8 @@ def _deinterleave(tensor: torch.Tensor, name: str, config) -> torch.Tensor:
     """
     kind = name.split(".")[-2]
     heads = {
-        "attn_q": config.num_attention_heads, "attn_k": config.num_key_value_heads,
+        "attn_q": config.num_attention_heads,
+        "attn_k": config.num_key_value_heads,
     }.get(kind)
     if heads is None:
         return tensor

@@ -64,35 +64,71 @@ def test_norms_that_bfloat16_cannot_hold_stay_float32(tmp_path):
 @pytest.mark.parametrize(
     "model, changes, message",
     [
-        ("llama", {"leave_out": "blk.1.ffn_up.weight"},
-         "tensor blk.1.ffn_up.weight: expected a tensor for model.layers.1.mlp.up_proj.weight, "
-         "found no such tensor"),
-        ("llama", {"metadata": {"feed_forward_length": 768}},
-         "tensor blk.0.ffn_gate.weight: expected shape [768, 256], found [512, 256]"),
-        ("llama", {"metadata": {"block_count": 1}},
-         "tensor blk.1.attn_k.weight: expected only tensors of the llama network, found 9 that "
-         "have no place in it"),
-        ("llama", {"metadata": {"rope.scaling.type": "dynamic"}},
-         "llama.rope.scaling.type: expected none, linear or yarn, found dynamic"),
-        ("llama", {"metadata": {"attention.value_length": 32}},
-         "llama.attention.value_length: expected the size of a head, 64, found 32"),
-        ("qwen3moe", {"leave_out": "blk.1.ffn_up_exps.weight"},
-         "tensor blk.1.ffn_up_exps.weight: expected a tensor for "
-         "model.layers.1.mlp.experts.up_proj.weight, found no such tensor"),
-        ("qwen3moe", {"leave_out": "blk.0.ffn_gate_inp.weight"},
-         "tensor blk.0.ffn_gate_inp.weight: expected a tensor for model.layers.0.mlp.gate.weight, "
-         "found no such tensor"),
-        ("qwen3moe", {"metadata": {"expert_count": 4}},
-         "tensor blk.0.ffn_gate_exps.weight: expected shape [4, 256, 256], found [8, 256, 256]"),
-        ("qwen3moe", {"metadata": {"expert_count": None}},
-         "metadata 'qwen3moe.expert_count': expected an integer, found no such key"),
-        ("qwen3moe", {"metadata": {"expert_used_count": 9}},
-         "qwen3moe.expert_used_count: expected at most the number of experts, 8, found 9"),
-        ("qwen3moe", {"metadata": {"expert_feed_forward_length": 512}},
-         "tensor blk.0.ffn_gate_exps.weight: expected shape [8, 512, 256], found [8, 256, 256]"),
-        ("mixtral", {"metadata": {"expert_count": None}},
-         "tensor blk.0.ffn_gate.weight: expected a tensor for "
-         "model.layers.0.mlp.gate_proj.weight, found no such tensor"),
+        (
+            "llama",
+            {"leave_out": "blk.1.ffn_up.weight"},
+            "tensor blk.1.ffn_up.weight: expected a tensor for model.layers.1.mlp.up_proj.weight, "
+            "found no such tensor",
+        ),
+        (
+            "llama",
+            {"metadata": {"feed_forward_length": 768}},
+            "tensor blk.0.ffn_gate.weight: expected shape [768, 256], found [512, 256]",
+        ),
+        (
+            "llama",
+            {"metadata": {"block_count": 1}},
+            "tensor blk.1.attn_k.weight: expected only tensors of the llama network, found 9 that "
+            "have no place in it",
+        ),
+        (
+            "llama",
+            {"metadata": {"rope.scaling.type": "dynamic"}},
+            "llama.rope.scaling.type: expected none, linear or yarn, found dynamic",
+        ),
+        (
+            "llama",
+            {"metadata": {"attention.value_length": 32}},
+            "llama.attention.value_length: expected the size of a head, 64, found 32",
+        ),
+        (
+            "qwen3moe",
+            {"leave_out": "blk.1.ffn_up_exps.weight"},
+            "tensor blk.1.ffn_up_exps.weight: expected a tensor for "
+            "model.layers.1.mlp.experts.up_proj.weight, found no such tensor",
+        ),
+        (
+            "qwen3moe",
+            {"leave_out": "blk.0.ffn_gate_inp.weight"},
+            "tensor blk.0.ffn_gate_inp.weight: expected a tensor for model.layers.0.mlp.gate.weight, "
+            "found no such tensor",
+        ),
+        (
+            "qwen3moe",
+            {"metadata": {"expert_count": 4}},
+            "tensor blk.0.ffn_gate_exps.weight: expected shape [4, 256, 256], found [8, 256, 256]",
+        ),
+        (
+            "qwen3moe",
+            {"metadata": {"expert_count": None}},
+            "metadata 'qwen3moe.expert_count': expected an integer, found no such key",
+        ),
+        (
+            "qwen3moe",
+            {"metadata": {"expert_used_count": 9}},
+            "qwen3moe.expert_used_count: expected at most the number of experts, 8, found 9",
+        ),
+        (
+            "qwen3moe",
+            {"metadata": {"expert_feed_forward_length": 512}},
+            "tensor blk.0.ffn_gate_exps.weight: expected shape [8, 512, 256], found [8, 256, 256]",
+        ),
+        (
+            "mixtral",
+            {"metadata": {"expert_count": None}},
+            "tensor blk.0.ffn_gate.weight: expected a tensor for "
+            "model.layers.0.mlp.gate_proj.weight, found no such tensor",
+        ),
     ],
 )
 def test_another_network(model, changes, message, tmp_path):
@@ -116,8 +152,9 @@ def test_quantized_norm(path):
     file = GGUFFile(path)
     norm = dataclasses.replace(file.tensors["output_norm.weight"], ggml_type="Q8_0")
     file.tensors = {**file.tensors, norm.name: norm}
-    with pytest.raises(GGUFError, match="output_norm.weight: expected type F32, F16, BF16, found "
-                                        "Q8_0"):
+    with pytest.raises(
+        GGUFError, match="output_norm.weight: expected type F32, F16, BF16, found Q8_0"
+    ):
         network.build(file, torch.float32)
 
 
@@ -134,8 +171,11 @@ def test_types_without_a_kernel(path, monkeypatch):
     expected = truth.model.layers[0].mlp.up_proj.weight
     without = {name: row for name, row in network.FORMATS.items() if name != expected.ggml_type}
     monkeypatch.setattr(network, "FORMATS", without)
-    with pytest.raises(GGUFError, match=rf"become dense: .*blk.0.ffn_up.weight "
-                                        rf"\({expected.ggml_type}\)"):
+    with pytest.raises(
+        GGUFError,
+        match=rf"become dense: .*blk.0.ffn_up.weight "
+        rf"\({expected.ggml_type}\)",
+    ):
         network.build(GGUFFile(path), torch.float32)
     dense = network.build(GGUFFile(path), torch.float32, allow_dense=True)
     found = dense.model.layers[0].mlp.up_proj.weight

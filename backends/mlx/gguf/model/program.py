@@ -71,9 +71,7 @@ def export(
     model = network.build(
         file, getattr(torch, dtype), attention=decoder.ATTENTION, allow_dense=allow_dense
     )
-    module = decoder.Decoder(
-        model, card.max_seq_len, card.prefill_chunk, all_logits=all_logits
-    )
+    module = decoder.Decoder(model, card.max_seq_len, card.prefill_chunk, all_logits=all_logits)
     length = torch.export.Dim("length", min=1, max=card.prefill_chunk)
     example = min(3, card.prefill_chunk)
     export_module(
@@ -98,8 +96,12 @@ def _card(file, config, dtype, max_seq_len, prefill_chunk, lowering) -> ModelCar
     if max_seq_len is None:
         max_seq_len = min(limit, DEFAULT_MAX_SEQ_LEN)
     elif max_seq_len > limit:
-        raise GGUFError(file.path, "the length of the cache",
-                        f"at most the model's context, {limit}", str(max_seq_len))
+        raise GGUFError(
+            file.path,
+            "the length of the cache",
+            f"at most the model's context, {limit}",
+            str(max_seq_len),
+        )
     window = getattr(config, "sliding_window", None) or max_seq_len
     return ModelCard(
         version=VERSION,

@@ -52,8 +52,13 @@ def _export(
     """The program, and the truth."""
     truth = tiny_file.write(tiny, folder / "tiny.gguf")
     exported = program.export(
-        GGUFFile(folder / "tiny.gguf"), folder / "tiny.pte", dtype=dtype, max_seq_len=64,
-        prefill_chunk=chunk, lowering=lowering, all_logits=True,
+        GGUFFile(folder / "tiny.gguf"),
+        folder / "tiny.pte",
+        dtype=dtype,
+        max_seq_len=64,
+        prefill_chunk=chunk,
+        lowering=lowering,
+        all_logits=True,
     )
     return exported.path, truth
 

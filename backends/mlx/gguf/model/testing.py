@@ -117,6 +117,7 @@ def _add_metadata(writer: gguf.GGUFWriter, tiny: Tiny) -> None:
         "attention.layer_norm_rms_epsilon": config.rms_norm_eps,
         "rope.freq_base": THETA,
     } | tiny.metadata
-    add_metadata(writer, {
-        f"{tiny.architecture}.{key}": value for key, value in values.items() if value is not None
-    })
+    add_metadata(
+        writer,
+        {f"{tiny.architecture}.{key}": value for key, value in values.items() if value is not None},
+    )

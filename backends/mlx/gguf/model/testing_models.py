@@ -70,8 +70,13 @@ def _gemma3() -> Tiny:
 
 def _qwen3moe() -> Tiny:
     config = Qwen3MoeConfig(
-        **_SIZES, rope_parameters=_rope(), tie_word_embeddings=False, num_experts=8,
-        num_experts_per_tok=3, moe_intermediate_size=256, norm_topk_prob=True,
+        **_SIZES,
+        rope_parameters=_rope(),
+        tie_word_embeddings=False,
+        num_experts=8,
+        num_experts_per_tok=3,
+        moe_intermediate_size=256,
+        norm_topk_prob=True,
     )
     metadata = {"expert_count": 8, "expert_used_count": 3, "expert_feed_forward_length": 256}
     return Tiny("qwen3moe", config, metadata, types=("Q4_K", "Q6_K", "Q8_0", "Q5_K", "IQ4_XS"))
@@ -79,7 +84,10 @@ def _qwen3moe() -> Tiny:
 
 def _mixtral() -> Tiny:
     config = MixtralConfig(
-        **_SIZES, rope_parameters=_rope(), tie_word_embeddings=True, num_local_experts=4,
+        **_SIZES,
+        rope_parameters=_rope(),
+        tie_word_embeddings=True,
+        num_local_experts=4,
         num_experts_per_tok=2,
     )
     metadata = {"expert_count": 4, "expert_used_count": 2}
@@ -87,27 +95,50 @@ def _mixtral() -> Tiny:
 
 
 MODELS = {
-    "llama": lambda: Tiny("llama", LlamaConfig(
-        **_SIZES, rope_parameters=_rope(), tie_word_embeddings=True)),
-    "llama-untied": lambda: Tiny("llama", LlamaConfig(
-        **_SIZES, rope_parameters=_rope(500000.0), tie_word_embeddings=False),
-        {"rope.freq_base": 500000.0}, types=("Q5_K", "Q4_1", "F16")),
-    "llama3-factors": lambda: Tiny("llama", LlamaConfig(
-        **_SIZES, rope_parameters=_rope(), tie_word_embeddings=True),
-        rope_factors=_llama3_factors()),
-    "llama-linear": lambda: Tiny("llama", LlamaConfig(
-        **_SIZES, rope_parameters=_rope(rope_type="linear", factor=4.0),
-        tie_word_embeddings=True),
-        {"rope.scaling.type": "linear", "rope.scaling.factor": 4.0}),
-    "qwen2": lambda: Tiny("qwen2", Qwen2Config(
-        **_SIZES, rope_parameters=_rope(), tie_word_embeddings=True)),
-    "qwen2-yarn": lambda: Tiny("qwen2", Qwen2Config(
-        **_SIZES, tie_word_embeddings=True, rope_parameters=_rope(
-            rope_type="yarn", factor=4.0, original_max_position_embeddings=128)),
-        {"rope.scaling.type": "yarn", "rope.scaling.factor": 4.0,
-         "rope.scaling.original_context_length": 128}),
-    "qwen3": lambda: Tiny("qwen3", Qwen3Config(
-        **_SIZES, rope_parameters=_rope(), tie_word_embeddings=False)),
+    "llama": lambda: Tiny(
+        "llama", LlamaConfig(**_SIZES, rope_parameters=_rope(), tie_word_embeddings=True)
+    ),
+    "llama-untied": lambda: Tiny(
+        "llama",
+        LlamaConfig(**_SIZES, rope_parameters=_rope(500000.0), tie_word_embeddings=False),
+        {"rope.freq_base": 500000.0},
+        types=("Q5_K", "Q4_1", "F16"),
+    ),
+    "llama3-factors": lambda: Tiny(
+        "llama",
+        LlamaConfig(**_SIZES, rope_parameters=_rope(), tie_word_embeddings=True),
+        rope_factors=_llama3_factors(),
+    ),
+    "llama-linear": lambda: Tiny(
+        "llama",
+        LlamaConfig(
+            **_SIZES,
+            rope_parameters=_rope(rope_type="linear", factor=4.0),
+            tie_word_embeddings=True,
+        ),
+        {"rope.scaling.type": "linear", "rope.scaling.factor": 4.0},
+    ),
+    "qwen2": lambda: Tiny(
+        "qwen2", Qwen2Config(**_SIZES, rope_parameters=_rope(), tie_word_embeddings=True)
+    ),
+    "qwen2-yarn": lambda: Tiny(
+        "qwen2",
+        Qwen2Config(
+            **_SIZES,
+            tie_word_embeddings=True,
+            rope_parameters=_rope(
+                rope_type="yarn", factor=4.0, original_max_position_embeddings=128
+            ),
+        ),
+        {
+            "rope.scaling.type": "yarn",
+            "rope.scaling.factor": 4.0,
+            "rope.scaling.original_context_length": 128,
+        },
+    ),
+    "qwen3": lambda: Tiny(
+        "qwen3", Qwen3Config(**_SIZES, rope_parameters=_rope(), tie_word_embeddings=False)
+    ),
     "qwen3moe": _qwen3moe,
     "mixtral": _mixtral,
     "gemma3": _gemma3,

@@ -46,9 +46,17 @@ def render(template: str, messages: Sequence[Message], special_tokens: Mapping[s
             model does not know, say).
     """
     try:
-        return _environment().from_string(template).render(
-            messages=messages, add_generation_prompt=True, tools=None, documents=None,
-            **special_tokens)
+        return (
+            _environment()
+            .from_string(template)
+            .render(
+                messages=messages,
+                add_generation_prompt=True,
+                tools=None,
+                documents=None,
+                **special_tokens,
+            )
+        )
     except ChatTemplateError:
         raise
     except jinja2.TemplateSyntaxError as error:
@@ -60,8 +68,8 @@ def render(template: str, messages: Sequence[Message], special_tokens: Mapping[s
 
 def _environment() -> ImmutableSandboxedEnvironment:
     environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True,
-        extensions=["jinja2.ext.loopcontrols", _GenerationTag])
+        trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols", _GenerationTag]
+    )
     environment.filters["tojson"] = _to_json
     environment.globals.update(raise_exception=_refuse, strftime_now=_now)
     return environment
@@ -73,8 +81,9 @@ def _to_json(value: Any, **options: Any) -> str:
 
 
 def _refuse(message: str) -> NoReturn:
-    raise ChatTemplateError(" ".join(
-        f"chat template: expected messages that it takes, found: {message}".split()))
+    raise ChatTemplateError(
+        " ".join(f"chat template: expected messages that it takes, found: {message}".split())
+    )
 
 
 def _now(layout: str) -> str:
@@ -82,5 +91,6 @@ def _now(layout: str) -> str:
 
 
 def _fault(found: str) -> ChatTemplateError:
-    return ChatTemplateError(" ".join(
-        f"chat template: expected a sound Jinja template, found {found}".split()))
+    return ChatTemplateError(
+        " ".join(f"chat template: expected a sound Jinja template, found {found}".split())
+    )

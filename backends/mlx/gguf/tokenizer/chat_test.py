@@ -29,7 +29,7 @@ TEMPLATES = {
 {{ messages | tojson(indent=2) }}
 """,
     "generation": "{% for m in messages %}{% generation %}{{ m.content }}{% endgeneration %}"
-                  "{% endfor %}",
+    "{% endfor %}",
     "names": "{{ strftime_now('%Y') }} {{ tools is none }} {{ documents is none }} {{ missing }}",
 }
 
@@ -37,20 +37,27 @@ TEMPLATES = {
 @pytest.mark.parametrize("name", TEMPLATES)
 def test_agrees_with_transformers(name: str) -> None:
     (expected,), _ = render_jinja_template(
-        [MESSAGES], chat_template=TEMPLATES[name], add_generation_prompt=True, **TOKENS)
+        [MESSAGES], chat_template=TEMPLATES[name], add_generation_prompt=True, **TOKENS
+    )
     assert render(TEMPLATES[name], MESSAGES, TOKENS) == expected
 
 
-@pytest.mark.parametrize(("template", "found"), [
-    ("{{ raise_exception('System role\nnot supported') }}", "messages that it takes, found: "
-                                                            "System role not supported"),
-    ("{% if %}", "a sound Jinja template, found line 1: Expected an expression"),
-    ("{{ messages[0].content + 1 }}", "found TypeError"),
-    ("{{ ''.__class__.__mro__[1].__subclasses__() }}", "found SecurityError"),
-    ("{{ messages.append(1) }}", "found SecurityError"),
-    ("{% for i in range(10**12) %}{% endfor %}", "found OverflowError: Range too big"),
-    ("{% include 'x' %}", "found TypeError: no loader"),
-], ids=lambda value: value)
+@pytest.mark.parametrize(
+    ("template", "found"),
+    [
+        (
+            "{{ raise_exception('System role\nnot supported') }}",
+            "messages that it takes, found: System role not supported",
+        ),
+        ("{% if %}", "a sound Jinja template, found line 1: Expected an expression"),
+        ("{{ messages[0].content + 1 }}", "found TypeError"),
+        ("{{ ''.__class__.__mro__[1].__subclasses__() }}", "found SecurityError"),
+        ("{{ messages.append(1) }}", "found SecurityError"),
+        ("{% for i in range(10**12) %}{% endfor %}", "found OverflowError: Range too big"),
+        ("{% include 'x' %}", "found TypeError: no loader"),
+    ],
+    ids=lambda value: value,
+)
 def test_what_a_template_must_not_do_is_one_line(template: str, found: str) -> None:
     with pytest.raises(ChatTemplateError) as caught:
         render(template, MESSAGES, TOKENS)

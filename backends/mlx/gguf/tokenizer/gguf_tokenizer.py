@@ -50,12 +50,15 @@ def _byte_level(vocabulary: Vocabulary) -> tuple[tokenizers.Tokenizer, bool]:
     if name not in PRE_TOKENIZERS:
         raise error(vocabulary.file, "pre", f"one of {', '.join(PRE_TOKENIZERS)}", quoted(name))
     row = PRE_TOKENIZERS[name]
-    tokenizer = tokenizers.Tokenizer(models.BPE(
-        dict(vocabulary.ids), _listed_merges(vocabulary), ignore_merges=row.whole_words))
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([
-        *(pre_tokenizers.Split(tokenizers.Regex(split), "isolated") for split in row.splits),
-        pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-    ])
+    tokenizer = tokenizers.Tokenizer(
+        models.BPE(dict(vocabulary.ids), _listed_merges(vocabulary), ignore_merges=row.whole_words)
+    )
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            *(pre_tokenizers.Split(tokenizers.Regex(split), "isolated") for split in row.splits),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
     tokenizer.decoder = decoders.ByteLevel()
     return tokenizer, row.add_bos
 
@@ -65,12 +68,20 @@ def _listed_merges(vocabulary: Vocabulary) -> list[tuple[str, str]]:
     for index, text in enumerate(vocabulary.file.require(f"{PREFIX}merges", tuple)):
         left, space, right = text.partition(" ")
         if not (left and space and right) or " " in right:
-            raise error(vocabulary.file, "merges", "two tokens with a space between them",
-                        f"{quoted(text)} as merge {index}")
+            raise error(
+                vocabulary.file,
+                "merges",
+                "two tokens with a space between them",
+                f"{quoted(text)} as merge {index}",
+            )
         for token in (left, right, left + right):
             if token not in vocabulary.ids:
-                raise error(vocabulary.file, "merges", "tokens of the vocabulary",
-                            f"{quoted(token)} in merge {index}")
+                raise error(
+                    vocabulary.file,
+                    "merges",
+                    "tokens of the vocabulary",
+                    f"{quoted(token)} in merge {index}",
+                )
         merges.append((left, right))
     return merges
 
@@ -81,18 +92,29 @@ def _sentence_piece(vocabulary: Vocabulary) -> tuple[tokenizers.Tokenizer, bool]
     spelled = {vocabulary.tokens[index] for index in vocabulary.of_type(TokenType.BYTE)}
     absent = sorted({f"<0x{byte:02X}>" for byte in range(256)} - spelled)
     if absent:
-        raise error(file, "tokens", "a token of type byte for each of 256 bytes",
-                    f"none for {absent[0]} and {len(absent) - 1} more")
+        raise error(
+            file,
+            "tokens",
+            "a token of type byte for each of 256 bytes",
+            f"none for {absent[0]} and {len(absent) - 1} more",
+        )
     unknown = vocabulary.special_id("unknown")
-    tokenizer = tokenizers.Tokenizer(models.BPE(
-        dict(vocabulary.ids), _scored_merges(vocabulary), byte_fallback=True, fuse_unk=True,
-        unk_token=None if unknown is None else vocabulary.tokens[unknown]))
+    tokenizer = tokenizers.Tokenizer(
+        models.BPE(
+            dict(vocabulary.ids),
+            _scored_merges(vocabulary),
+            byte_fallback=True,
+            fuse_unk=True,
+            unk_token=None if unknown is None else vocabulary.tokens[unknown],
+        )
+    )
     # llama.cpp puts the space before every piece of text: the first, and each after a special
     # token. So does Prepend.
     prefix = file.optional(f"{PREFIX}add_space_prefix", bool, True)
     spaces = normalizers.Replace(" ", SPACE)
     tokenizer.normalizer = (
-        normalizers.Sequence([normalizers.Prepend(SPACE), spaces]) if prefix else spaces)
+        normalizers.Sequence([normalizers.Prepend(SPACE), spaces]) if prefix else spaces
+    )
     steps = [decoders.Replace(SPACE, " "), decoders.ByteFallback(), decoders.Fuse()]
     if prefix:
         steps.append(decoders.Strip(" ", 1, 0))
@@ -119,8 +141,10 @@ def _scored_merges(vocabulary: Vocabulary) -> list[tuple[str, str]]:
 
 def _add_whole_tokens(tokenizer: tokenizers.Tokenizer, vocabulary: Vocabulary) -> None:
     """Marks the tokens that are found in the text before anything else splits it."""
-    for special, types in ((True, (TokenType.CONTROL, TokenType.UNKNOWN)),
-                           (False, (TokenType.USER_DEFINED,))):
+    for special, types in (
+        (True, (TokenType.CONTROL, TokenType.UNKNOWN)),
+        (False, (TokenType.USER_DEFINED,)),
+    ):
         # The library has no place for a token without text, which nothing could match anyway.
         texts = filter(None, (vocabulary.tokens[index] for index in vocabulary.of_type(*types)))
         tokens = [tokenizers.AddedToken(text, normalized=False, special=special) for text in texts]
@@ -136,15 +160,22 @@ def _config(vocabulary: Vocabulary, adds_bos: bool) -> dict[str, Any]:
         "add_bos_token": file.optional(f"{PREFIX}add_bos_token", bool, adds_bos),
         "add_eos_token": file.optional(f"{PREFIX}add_eos_token", bool, False),
     }
-    for name, key in (("bos", "bos"), ("eos", "eos"), ("eot", "eot"), ("eom", "eom"),
-                      ("unk", "unknown"), ("pad", "padding")):
+    for name, key in (
+        ("bos", "bos"),
+        ("eos", "eos"),
+        ("eot", "eot"),
+        ("eom", "eom"),
+        ("unk", "unknown"),
+        ("pad", "padding"),
+    ):
         index = vocabulary.special_id(key)
         if index is not None:
             config[f"{name}_token"] = vocabulary.tokens[index]
     for name in ("bos", "eos"):
         if config[f"add_{name}_token"] and f"{name}_token" not in config:
-            raise error(file, f"{name}_token_id", "the token that every prompt needs",
-                        "no such key")
+            raise error(
+                file, f"{name}_token_id", "the token that every prompt needs", "no such key"
+            )
     if "eos_token" not in config:
         raise error(file, "eos_token_id", "the token that ends a text", "no such key")
     template = file.optional("tokenizer.chat_template", str)
@@ -153,8 +184,9 @@ def _config(vocabulary: Vocabulary, adds_bos: bool) -> dict[str, Any]:
     return config
 
 
-def _post_processor(vocabulary: Vocabulary, config: dict[str, Any]
-                    ) -> processors.TemplateProcessing:
+def _post_processor(
+    vocabulary: Vocabulary, config: dict[str, Any]
+) -> processors.TemplateProcessing:
     """Puts BOS before and EOS after a text, where the file wants them."""
     added = [name for name in ("bos", "eos") if config[f"add_{name}_token"]]
     # By labels, as a token's text may hold what the template's own syntax gives a meaning.

@@ -24,23 +24,33 @@ KINDS = {"gpt2": byte_level, "llama": sentence_piece}
 
 
 def _tokens(path: Path, metadata: dict[str, Any], text: str, **changes: Any) -> list[str]:
-    tokenizer, _ = build(GGUFFile(write(path, metadata | {
-        f"tokenizer.ggml.{key}": value for key, value in changes.items()})))
+    tokenizer, _ = build(
+        GGUFFile(
+            write(
+                path, metadata | {f"tokenizer.ggml.{key}": value for key, value in changes.items()}
+            )
+        )
+    )
     return tokenizer.encode(text).tokens
 
 
 # The words before merges, which the sample has next to none of. Each row tells its regular
 # expressions from the others'.
-@pytest.mark.parametrize(("name", "words"), [
-    ("gpt-2", ["x", " 1234", "'s", "'", "S", "!", "\n\n\n ", " y"]),
-    ("smollm", ["x", " ", "1", "2", "3", "4", "'s", "'", "S", "!", "\n\n\n ", " y"]),
-    ("llama-bpe", ["x", " ", "123", "4", "'s", "'S", "!\n\n\n", " ", " y"]),
-    ("qwen2", ["x", " ", "1", "2", "3", "4", "'s", "'S", "!\n\n\n", " ", " y"]),
-    ("tekken", ["x", " ", "1", "2", "3", "4", "'s", "'S", "!\n\n\n", " ", " y"]),
-    ("deepseek-coder", ["x", " ", "1", "2", "3", "4", "'", "s", "'", "S", "!", "\n", "\n", "\n",
-                        " ", " y"]),
-    ("default", ["x", " ", "123", "4", "'", "s", "'", "S", "!", "\n\n\n ", " y"]),
-])
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("gpt-2", ["x", " 1234", "'s", "'", "S", "!", "\n\n\n ", " y"]),
+        ("smollm", ["x", " ", "1", "2", "3", "4", "'s", "'", "S", "!", "\n\n\n ", " y"]),
+        ("llama-bpe", ["x", " ", "123", "4", "'s", "'S", "!\n\n\n", " ", " y"]),
+        ("qwen2", ["x", " ", "1", "2", "3", "4", "'s", "'S", "!\n\n\n", " ", " y"]),
+        ("tekken", ["x", " ", "1", "2", "3", "4", "'s", "'S", "!\n\n\n", " ", " y"]),
+        (
+            "deepseek-coder",
+            ["x", " ", "1", "2", "3", "4", "'", "s", "'", "S", "!", "\n", "\n", "\n", " ", " y"],
+        ),
+        ("default", ["x", " ", "123", "4", "'", "s", "'", "S", "!", "\n\n\n ", " y"]),
+    ],
+)
 def test_words(tmp_path: Path, name: str, words: list[str]) -> None:
     metadata = byte_level() | {"tokenizer.ggml.pre": name}
     tokenizer, _ = build(GGUFFile(write(tmp_path / "words.gguf", metadata)))
@@ -53,7 +63,15 @@ def test_byte_level_merges_by_rank(tmp_path: Path) -> None:
     path = tmp_path / "ranks.gguf"
     assert _tokens(path, byte_level(), "hello hello") == ["hello", "Ġhello"]
     assert _tokens(path, byte_level(), "hell 123 कि") == [
-        "hell", "Ġ", "123", "Ġ", "à¤", "ķ", "à¤", "¿"]
+        "hell",
+        "Ġ",
+        "123",
+        "Ġ",
+        "à¤",
+        "ķ",
+        "à¤",
+        "¿",
+    ]
 
 
 def test_whole_words_need_no_merges(tmp_path: Path) -> None:
@@ -68,7 +86,12 @@ def test_sentence_piece_merges_by_score_and_falls_to_bytes(tmp_path: Path) -> No
     path = tmp_path / "scores.gguf"
     assert _tokens(path, sentence_piece(), "hello a") == [BOS, "▁hello", "▁a"]
     assert _tokens(path, sentence_piece(), "hell é", add_bos_token=False) == [
-        "▁", "hell", "▁", "<0xC3>", "<0xA9>"]
+        "▁",
+        "hell",
+        "▁",
+        "<0xC3>",
+        "<0xA9>",
+    ]
     assert _tokens(path, sentence_piece(), "hello", add_space_prefix=False) == [BOS, "hello"]
     better = sentence_piece()
     scores, tokens = better["tokenizer.ggml.scores"], better["tokenizer.ggml.tokens"]
@@ -94,8 +117,11 @@ def test_whole_tokens(tmp_path: Path, kind: str) -> None:
 @pytest.mark.parametrize("bos", [True, False, None])
 @pytest.mark.parametrize("eos", [True, False, None])
 def test_bos_and_eos(tmp_path: Path, kind: str, bos: bool | None, eos: bool | None) -> None:
-    changes = {key: value for key, value in (("add_bos_token", bos), ("add_eos_token", eos))
-               if value is not None}
+    changes = {
+        key: value
+        for key, value in (("add_bos_token", bos), ("add_eos_token", eos))
+        if value is not None
+    }
     found = _tokens(tmp_path / "ends.gguf", KINDS[kind](), "a", **changes)
     assert (found[0] == BOS) == (kind == "llama" if bos is None else bos)
     assert (found[-1] == EOS) == bool(eos)
@@ -120,42 +146,85 @@ def _drop(_: Any) -> None:
     return None
 
 
-@pytest.mark.parametrize(("kind", "key", "change", "message"), [
-    ("gpt2", "model", _drop, "expected a string, found no such key"),
-    ("gpt2", "model", lambda _: "bert", "expected gpt2 or llama, found 'bert'"),
-    ("gpt2", "tokens", _drop, "expected an array of strings, found no such key"),
-    ("gpt2", "tokens", lambda _: [1, 2], "expected an array of strings, found an array of numbers"),
-    ("gpt2", "tokens", lambda old: [*old[:-1], old[7]],
-     "expected each token once, found '(' as 7 and 319"),
-    ("gpt2", "token_type", _drop, "expected an array of numbers, found no such key"),
-    ("gpt2", "token_type", lambda old: old[:-1],
-     "expected 320 values, one for each token, found 319"),
-    ("gpt2", "token_type", lambda old: [0.5] * len(old), "expected an array of integers"),
-    ("gpt2", "token_type", lambda old: [*old[:-1], 9],
-     "expected types of 1 to 6, found 9 for token 319"),
-    ("gpt2", "pre", _drop, "expected a string, found no such key"),
-    ("gpt2", "pre", lambda _: "future", "expected one of gpt-2, "),
-    ("gpt2", "merges", _drop, "expected an array of strings, found no such key"),
-    ("gpt2", "merges", lambda _: "a b", "expected an array of strings, found a string"),
-    ("gpt2", "merges", lambda old: [old[0], "he"],
-     "expected two tokens with a space between them, found 'he' as merge 1"),
-    ("gpt2", "merges", lambda _: ["h e l"], "expected two tokens with a space between them"),
-    ("gpt2", "merges", lambda _: ["h hh"], "expected tokens of the vocabulary, found 'hh' in"),
-    ("gpt2", "merges", lambda _: ["h z"], "expected tokens of the vocabulary, found 'hz' in"),
-    ("gpt2", "eos_token_id", _drop, "expected the token that ends a text, found no such key"),
-    ("gpt2", "eos_token_id", lambda _: 320, "expected an id below 320, found 320"),
-    ("llama", "bos_token_id", _drop, "expected the token that every prompt needs, found no such"),
-    ("llama", "bos_token_id", lambda _: "1", "expected an integer, found a string"),
-    ("llama", "scores", _drop, "expected an array of numbers, found no such key"),
-    ("llama", "scores", lambda old: old[:10], "expected 320 values, one for each token, found 10"),
-    ("llama", "scores", lambda old: [*map(int, old)], "expected an array of floats"),
-    ("llama", "scores", lambda old: [*old[:-1], float("nan")],
-     "expected finite numbers, found nan at 319"),
-    ("llama", "tokens", lambda old: ["byte", *old[1:]],
-     "expected a token of type byte for each of 256 bytes, found none for <0x00> and 0 more"),
-    ("llama", "add_bos_token", lambda _: 1, "expected a bool, found an integer"),
-    ("llama", "add_space_prefix", lambda _: "no", "expected a bool, found a string"),
-], ids=lambda value: value if isinstance(value, str) and value.isascii() else "")
+@pytest.mark.parametrize(
+    ("kind", "key", "change", "message"),
+    [
+        ("gpt2", "model", _drop, "expected a string, found no such key"),
+        ("gpt2", "model", lambda _: "bert", "expected gpt2 or llama, found 'bert'"),
+        ("gpt2", "tokens", _drop, "expected an array of strings, found no such key"),
+        (
+            "gpt2",
+            "tokens",
+            lambda _: [1, 2],
+            "expected an array of strings, found an array of numbers",
+        ),
+        (
+            "gpt2",
+            "tokens",
+            lambda old: [*old[:-1], old[7]],
+            "expected each token once, found '(' as 7 and 319",
+        ),
+        ("gpt2", "token_type", _drop, "expected an array of numbers, found no such key"),
+        (
+            "gpt2",
+            "token_type",
+            lambda old: old[:-1],
+            "expected 320 values, one for each token, found 319",
+        ),
+        ("gpt2", "token_type", lambda old: [0.5] * len(old), "expected an array of integers"),
+        (
+            "gpt2",
+            "token_type",
+            lambda old: [*old[:-1], 9],
+            "expected types of 1 to 6, found 9 for token 319",
+        ),
+        ("gpt2", "pre", _drop, "expected a string, found no such key"),
+        ("gpt2", "pre", lambda _: "future", "expected one of gpt-2, "),
+        ("gpt2", "merges", _drop, "expected an array of strings, found no such key"),
+        ("gpt2", "merges", lambda _: "a b", "expected an array of strings, found a string"),
+        (
+            "gpt2",
+            "merges",
+            lambda old: [old[0], "he"],
+            "expected two tokens with a space between them, found 'he' as merge 1",
+        ),
+        ("gpt2", "merges", lambda _: ["h e l"], "expected two tokens with a space between them"),
+        ("gpt2", "merges", lambda _: ["h hh"], "expected tokens of the vocabulary, found 'hh' in"),
+        ("gpt2", "merges", lambda _: ["h z"], "expected tokens of the vocabulary, found 'hz' in"),
+        ("gpt2", "eos_token_id", _drop, "expected the token that ends a text, found no such key"),
+        ("gpt2", "eos_token_id", lambda _: 320, "expected an id below 320, found 320"),
+        (
+            "llama",
+            "bos_token_id",
+            _drop,
+            "expected the token that every prompt needs, found no such",
+        ),
+        ("llama", "bos_token_id", lambda _: "1", "expected an integer, found a string"),
+        ("llama", "scores", _drop, "expected an array of numbers, found no such key"),
+        (
+            "llama",
+            "scores",
+            lambda old: old[:10],
+            "expected 320 values, one for each token, found 10",
+        ),
+        ("llama", "scores", lambda old: [*map(int, old)], "expected an array of floats"),
+        (
+            "llama",
+            "scores",
+            lambda old: [*old[:-1], float("nan")],
+            "expected finite numbers, found nan at 319",
+        ),
+        (
+            "llama",
+            "tokens",
+            lambda old: ["byte", *old[1:]],
+            "expected a token of type byte for each of 256 bytes, found none for <0x00> and 0 more",
+        ),
+        ("llama", "add_bos_token", lambda _: 1, "expected a bool, found an integer"),
+        ("llama", "add_space_prefix", lambda _: "no", "expected a bool, found a string"),
+    ],
+    ids=lambda value: value if isinstance(value, str) and value.isascii() else "",
+)
 def test_damage_is_named(tmp_path: Path, kind: str, key: str, change, message: str) -> None:
     path = write(tmp_path / "damaged.gguf", _changed(kind, key, change))
     with pytest.raises(GGUFError) as caught:

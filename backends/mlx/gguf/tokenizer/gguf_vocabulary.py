@@ -60,17 +60,26 @@ class Vocabulary:
         lowest, highest = min(TokenType), max(TokenType)
         wrong = np.flatnonzero((types < lowest) | (types > highest))
         if wrong.size:
-            raise error(file, "token_type", f"types of {lowest} to {highest}",
-                        f"{types[wrong[0]]} for token {wrong[0]}")
+            raise error(
+                file,
+                "token_type",
+                f"types of {lowest} to {highest}",
+                f"{types[wrong[0]]} for token {wrong[0]}",
+            )
         ids = {token: index for index, token in enumerate(tokens)}
         if len(ids) != len(tokens):
             index = next(index for index, token in enumerate(tokens) if ids[token] != index)
-            raise error(file, "tokens", "each token once",
-                        f"{quoted(tokens[index])} as {index} and {ids[tokens[index]]}")
+            raise error(
+                file,
+                "tokens",
+                "each token once",
+                f"{quoted(tokens[index])} as {index} and {ids[tokens[index]]}",
+            )
         embedding = file.tensors.get(EMBEDDING)
         if embedding is not None and embedding.rows != len(tokens):
-            raise error(file, "tokens", f"{embedding.rows}, as {EMBEDDING} has rows",
-                        str(len(tokens)))
+            raise error(
+                file, "tokens", f"{embedding.rows}, as {EMBEDDING} has rows", str(len(tokens))
+            )
         return cls(file, file.require(f"{PREFIX}model", str), tokens, types, ids)
 
     def of_type(self, *types: TokenType) -> list[int]:
@@ -85,8 +94,9 @@ class Vocabulary:
         """
         found = self.file.optional(f"{PREFIX}{name}_token_id", int)
         if found is not None and not 0 <= found < len(self.tokens):
-            raise error(self.file, f"{name}_token_id", f"an id below {len(self.tokens)}",
-                        str(found))
+            raise error(
+                self.file, f"{name}_token_id", f"an id below {len(self.tokens)}", str(found)
+            )
         return found
 
 

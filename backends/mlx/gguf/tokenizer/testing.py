@@ -13,10 +13,17 @@ import gguf
 from backends.mlx.gguf.tokenizer.gguf_vocabulary import TokenType
 
 BOS, EOS, TURN_END, MARK = "<|begin|>", "<|end_of_text|>", "<|im_end|>", "<mark>"
-_SPECIALS = {BOS: TokenType.CONTROL, EOS: TokenType.CONTROL, TURN_END: TokenType.CONTROL,
-             MARK: TokenType.USER_DEFINED}
-CHAT_TEMPLATE = ("{% for message in messages %}{{ message['role'] + ':' + message['content'] + '"
-                 + TURN_END + "' }}{% endfor %}{{ 'assistant:' }}")
+_SPECIALS = {
+    BOS: TokenType.CONTROL,
+    EOS: TokenType.CONTROL,
+    TURN_END: TokenType.CONTROL,
+    MARK: TokenType.USER_DEFINED,
+}
+CHAT_TEMPLATE = (
+    "{% for message in messages %}{{ message['role'] + ':' + message['content'] + '"
+    + TURN_END
+    + "' }}{% endfor %}{{ 'assistant:' }}"
+)
 
 
 def byte_level(size: int = 320) -> dict[str, Any]:
@@ -25,8 +32,12 @@ def byte_level(size: int = 320) -> dict[str, Any]:
     merges = ["h e", "l l", "he ll", "hell o", "Ġ hello", "1 2", "12 3", "' s", "à ¤"]
     tokens = [*letters, *(merge.replace(" ", "") for merge in merges)]
     types = [TokenType.NORMAL] * len(tokens)
-    return {"tokenizer.ggml.model": "gpt2", "tokenizer.ggml.pre": "gpt-2",
-            "tokenizer.ggml.merges": merges, **_whole(tokens, types, size)}
+    return {
+        "tokenizer.ggml.model": "gpt2",
+        "tokenizer.ggml.pre": "gpt-2",
+        "tokenizer.ggml.merges": merges,
+        **_whole(tokens, types, size),
+    }
 
 
 def sentence_piece(size: int = 320) -> dict[str, Any]:
@@ -47,16 +58,25 @@ def _whole(tokens: list[str], types: list[TokenType], size: int) -> dict[str, An
         raise ValueError(f"size: expected at least {filled}, found {size}")
     tokens += [f"<unused{index}>" for index in range(size - filled)]
     types += [TokenType.UNUSED] * (size - filled)
-    return {"tokenizer.ggml.tokens": tokens, "tokenizer.ggml.token_type": list(map(int, types)),
-            "tokenizer.ggml.bos_token_id": first, "tokenizer.ggml.eos_token_id": first + 1,
-            "tokenizer.chat_template": CHAT_TEMPLATE}
+    return {
+        "tokenizer.ggml.tokens": tokens,
+        "tokenizer.ggml.token_type": list(map(int, types)),
+        "tokenizer.ggml.bos_token_id": first,
+        "tokenizer.ggml.eos_token_id": first + 1,
+        "tokenizer.chat_template": CHAT_TEMPLATE,
+    }
 
 
 def add_metadata(writer: gguf.GGUFWriter, metadata: Mapping[str, Any]) -> None:
     """Adds values to a file: integers as uint32, floats as float32, lists by their first item."""
     for key, value in metadata.items():
-        add = {bool: writer.add_bool, int: writer.add_uint32, float: writer.add_float32,
-               str: writer.add_string, list: writer.add_array}[type(value)]
+        add = {
+            bool: writer.add_bool,
+            int: writer.add_uint32,
+            float: writer.add_float32,
+            str: writer.add_string,
+            list: writer.add_array,
+        }[type(value)]
         add(key, value)
 
 

@@ -20,11 +20,24 @@ from backends.mlx.gguf.tokenizer import chat, gguf_tokenizer
 
 # Tokens that end a model's turn, by their texts: files name only one or two of them by id.
 # The list is llama.cpp's (`llama-vocab.cpp`); only control tokens count.
-_TURN_ENDS = frozenset({
-    "<|eot_id|>", "<|eom_id|>", "<|im_end|>", "<|end|>", "<end_of_turn>", "<|endoftext|>",
-    "<|end_of_text|>", "</s>", "<eos>", "<EOT>", "[EOT]", "[EOS]", "<end_of_utterance>",
-    "<｜end▁of▁sentence｜>",
-})
+_TURN_ENDS = frozenset(
+    {
+        "<|eot_id|>",
+        "<|eom_id|>",
+        "<|im_end|>",
+        "<|end|>",
+        "<end_of_turn>",
+        "<|endoftext|>",
+        "<|end_of_text|>",
+        "</s>",
+        "<eos>",
+        "<EOT>",
+        "[EOT]",
+        "[EOS]",
+        "<end_of_utterance>",
+        "<｜end▁of▁sentence｜>",
+    }
+)
 _BYTE_TOKEN = re.compile("<0x([0-9A-F]{2})>")
 _ENDS = ("eos_token", "eot_token", "eom_token")
 
@@ -59,8 +72,11 @@ class Tokenizer:
         self.vocab_size: int = library.get_vocab_size()
         self.bos_id = self._id("bos_token")
         named = {index for index in map(self._id, _ENDS) if index is not None}
-        known = {index for index, token in self._added.items()
-                 if token.special and token.content in _TURN_ENDS}
+        known = {
+            index
+            for index, token in self._added.items()
+            if token.special and token.content in _TURN_ENDS
+        }
         self.eos_ids = frozenset(named | known)
         if not self.eos_ids:
             raise TokenizerError("tokenizer_config.json: expected an eos_token, found none")
@@ -87,19 +103,21 @@ class Tokenizer:
         try:
             config = json.loads(bytes(config_json))
         except ValueError as error:
-            raise TokenizerError(
-                f"tokenizer_config.json: expected JSON, found {error}") from error
+            raise TokenizerError(f"tokenizer_config.json: expected JSON, found {error}") from error
         if not isinstance(config, dict):
-            raise TokenizerError("tokenizer_config.json: expected an object, found "
-                                 f"{type(config).__name__}")
+            raise TokenizerError(
+                f"tokenizer_config.json: expected an object, found {type(config).__name__}"
+            )
         try:
             library = tokenizers.Tokenizer.from_buffer(bytes(tokenizer_json))
         except ValueError as error:
-            raise TokenizerError(" ".join(
-                f"tokenizer.json: expected a tokenizer, found {error}".split())) from error
+            raise TokenizerError(
+                " ".join(f"tokenizer.json: expected a tokenizer, found {error}".split())
+            ) from error
         if not isinstance(library.model, tokenizers.models.BPE):
-            raise TokenizerError("tokenizer.json: expected a BPE model, found "
-                                 f"{type(library.model).__name__}")
+            raise TokenizerError(
+                f"tokenizer.json: expected a BPE model, found {type(library.model).__name__}"
+            )
         return cls(library, config)
 
     def to_bytes(self) -> tuple[bytes, bytes]:
@@ -107,8 +125,9 @@ class Tokenizer:
         config = json.dumps(self._config, ensure_ascii=False, indent=1)
         return self._library.to_str().encode(), config.encode()
 
-    def encode(self, text: str, *, add_special: bool = True, parse_special: bool = True
-               ) -> list[int]:
+    def encode(
+        self, text: str, *, add_special: bool = True, parse_special: bool = True
+    ) -> list[int]:
         """The ids of a text.
 
         Args:
@@ -175,8 +194,9 @@ class Tokenizer:
             return None
         index = self._library.token_to_id(text)
         if index is None:
-            raise TokenizerError(f"tokenizer_config.json: {name}: expected a token of "
-                                 f"tokenizer.json, found {text!r}")
+            raise TokenizerError(
+                f"tokenizer_config.json: {name}: expected a token of tokenizer.json, found {text!r}"
+            )
         return index
 
 

@@ -19,10 +19,24 @@ from backends.mlx.gguf.tokenizer.gguf_vocabulary import TokenType
 from backends.mlx.gguf.tokenizer.tokenizer import TextStream, Tokenizer, TokenizerError
 
 TEXTS = [
-    "", " ", "a", " a", "  a  ", "\n", "\n\n\n x\t\ty\r\n", "x" * 300, " " * 70 + "a",
-    "日本語テキスト と 中文，全角！", "emoji 👩‍👩‍👧‍👦 🏳️‍🌈 e\u0301 é", "مرحبا بالعالم ไทย हिन्दी",
-    "def f(x):\n    return x**2  # 12345\n\n\nclass A: pass", "3.14159 2023-11-24 1e-5",
-    "don't I'LL we’ve 'S", "<table><tr> a</tr>", "\x00\x01\x7f\u0080\ufffd", "\U0010ffff\ue000",
+    "",
+    " ",
+    "a",
+    " a",
+    "  a  ",
+    "\n",
+    "\n\n\n x\t\ty\r\n",
+    "x" * 300,
+    " " * 70 + "a",
+    "日本語テキスト と 中文，全角！",
+    "emoji 👩‍👩‍👧‍👦 🏳️‍🌈 e\u0301 é",
+    "مرحبا بالعالم ไทย हिन्दी",
+    "def f(x):\n    return x**2  # 12345\n\n\nclass A: pass",
+    "3.14159 2023-11-24 1e-5",
+    "don't I'LL we’ve 'S",
+    "<table><tr> a</tr>",
+    "\x00\x01\x7f\u0080\ufffd",
+    "\U0010ffff\ue000",
 ]
 FRANCE, ONCE = "The capital of France is", "Once upon a time, there was a little"
 QUESTION = [{"role": "user", "content": "What is 2+2?"}]
@@ -57,14 +71,18 @@ def _random_texts(count: int) -> list[str]:
 
 
 # llama.cpp's ids.
-@pytest.mark.parametrize(("name", "text", "ids"), [
-    ("smollm2", FRANCE, [504, 3575, 282, 4649, 314]),
-    ("smollm2", ONCE, [6403, 1980, 253, 655, 28, 665, 436, 253, 1838]),
-    ("gemma3", FRANCE, [2, 818, 5279, 529, 7001, 563]),
-    ("gemma3", ONCE, [2, 14946, 3324, 496, 990, 236764, 993, 691, 496, 2268]),
-])
-def test_ids_are_llama_cpps(request: pytest.FixtureRequest, name: str, text: str,
-                            ids: list[int]) -> None:
+@pytest.mark.parametrize(
+    ("name", "text", "ids"),
+    [
+        ("smollm2", FRANCE, [504, 3575, 282, 4649, 314]),
+        ("smollm2", ONCE, [6403, 1980, 253, 655, 28, 665, 436, 253, 1838]),
+        ("gemma3", FRANCE, [2, 818, 5279, 529, 7001, 563]),
+        ("gemma3", ONCE, [2, 14946, 3324, 496, 990, 236764, 993, 691, 496, 2268]),
+    ],
+)
+def test_ids_are_llama_cpps(
+    request: pytest.FixtureRequest, name: str, text: str, ids: list[int]
+) -> None:
     assert request.getfixturevalue(name).encode(text) == ids
 
 
@@ -138,9 +156,12 @@ def test_smollm2_splits_as_its_publisher_says(smollm2: Tokenizer) -> None:
     # SmolLM2's tokenizer.json: each digit by itself, then GPT-2's expression, which the library has
     # built in.
     library = Tokenizer.from_bytes(*smollm2.to_bytes())._library
-    library.pre_tokenizer = pre_tokenizers.Sequence([
-        pre_tokenizers.Digits(individual_digits=True),
-        pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)])
+    library.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Digits(individual_digits=True),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True),
+        ]
+    )
     for text in TEXTS + _random_texts(500):
         assert smollm2.encode(text) == library.encode(text).ids
 
@@ -157,9 +178,12 @@ def _sentence_piece(file: GGUFFile) -> SentencePieceProcessor:
     """Google's own implementation, with the file's pieces and scores."""
     prefix = "tokenizer.ggml."
     model = sentencepiece_model_pb2.ModelProto()
-    for piece, score, kind in zip(file.require(f"{prefix}tokens", tuple),
-                                  file.metadata[f"{prefix}scores"].tolist(),
-                                  file.metadata[f"{prefix}token_type"].tolist(), strict=True):
+    for piece, score, kind in zip(
+        file.require(f"{prefix}tokens", tuple),
+        file.metadata[f"{prefix}scores"].tolist(),
+        file.metadata[f"{prefix}token_type"].tolist(),
+        strict=True,
+    ):
         spelled = piece.replace(" ", "▁") if kind == TokenType.USER_DEFINED else piece
         kind = TokenType.UNKNOWN if piece == "<unk>" else kind
         model.pieces.add(piece=spelled, score=score, type=kind)
@@ -176,7 +200,8 @@ def _sentence_piece(file: GGUFFile) -> SentencePieceProcessor:
 def test_chat_is_transformers(smollm2: Tokenizer) -> None:
     data, config = smollm2.to_bytes()
     theirs = PreTrainedTokenizerFast(
-        tokenizer_object=Tokenizer.from_bytes(data, config)._library, **json.loads(config))
+        tokenizer_object=Tokenizer.from_bytes(data, config)._library, **json.loads(config)
+    )
     for messages in (QUESTION, [{"role": "system", "content": "Be brief."}, *QUESTION]):
         expected = theirs.apply_chat_template(messages, add_generation_prompt=True)
         assert smollm2.encode_chat(messages) == expected["input_ids"]
@@ -187,8 +212,9 @@ def test_chat_without_a_template(gemma3: Tokenizer) -> None:
         gemma3.encode_chat(QUESTION)
 
 
-@pytest.mark.parametrize("template", ["{{ bos_token }}{{ messages[0].content }}",
-                                      "{{ messages[0].content }}"])
+@pytest.mark.parametrize(
+    "template", ["{{ bos_token }}{{ messages[0].content }}", "{{ messages[0].content }}"]
+)
 def test_chat_has_one_bos(gemma3: Tokenizer, template: str) -> None:
     data, config = gemma3.to_bytes()
     config = json.dumps(json.loads(config) | {"chat_template": template}).encode()
@@ -208,8 +234,10 @@ def test_damaged_bytes(smollm2: Tokenizer) -> None:
         ((data, config[:-1]), "tokenizer_config.json: expected JSON, found"),
         ((data, b"\xff\xfe"), "tokenizer_config.json: expected JSON, found"),
         ((data, b"[]"), "tokenizer_config.json: expected an object, found list"),
-        ((data, json.dumps(values | {"eos_token": "<none>"}).encode()),
-         "tokenizer_config.json: eos_token: expected a token of tokenizer.json, found '<none>'"),
+        (
+            (data, json.dumps(values | {"eos_token": "<none>"}).encode()),
+            "tokenizer_config.json: eos_token: expected a token of tokenizer.json, found '<none>'",
+        ),
     ):
         with pytest.raises(TokenizerError) as caught:
             Tokenizer.from_bytes(*arguments)

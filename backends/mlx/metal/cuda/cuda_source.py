@@ -67,8 +67,10 @@ def cuda_source(units: Sequence[Unit]) -> str:
     <int64_t> (8 values, first ones used) for shapes, strides, ndim and rank-0 inputs.
     """
     first, scope = units[0], "text"
-    if any((u.header, u.source, u.parameters) != (first.header, first.source, first.parameters)
-           for u in units):
+    if any(
+        (u.header, u.source, u.parameters) != (first.header, first.source, first.parameters)
+        for u in units
+    ):
         raise ValueError(f"kernel {first.name}: expected instances of one text")
     pieces = ['#include "msl_cuda.h"\n', rewrite(first.definition, scope)]
     for unit in units:

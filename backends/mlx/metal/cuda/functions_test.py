@@ -22,7 +22,7 @@ MARKED = [
 UNMARKED = [
     "typedef half (*F)(int);",
     "using F = int(int);",
-    "static_assert(sizeof(int) == 4, \"{\");",
+    'static_assert(sizeof(int) == 4, "{");',
     "constant int size = 3;",
     "struct S { static constant constexpr const int a = (1 + 2); S() = default; };",
     "enum class E { a = (1), b };",

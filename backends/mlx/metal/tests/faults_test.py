@@ -107,8 +107,10 @@ def test_index_past_a_thread_array():
 
 
 def test_threadgroup_slot_left_unwritten():
-    wrong = ROW_SUM.edited("if (thread_index_in_simdgroup == 0) partial",
-                           "if (thread_index_in_threadgroup == 0) partial")
+    wrong = ROW_SUM.edited(
+        "if (thread_index_in_simdgroup == 0) partial",
+        "if (thread_index_in_threadgroup == 0) partial",
+    )
     fault = fault_of(lambda: row_sum(mx.ones((2, 301)), subject=wrong))
     check(fault, "uninitialised", "total += partial[s]", "partial")
     assert (fault.thread, fault.offset) == (0, 4)
@@ -130,8 +132,9 @@ def test_output_left_unwritten():
 
 
 def test_return_before_a_barrier():
-    wrong = ROW_SUM.edited("sum = simd_sum(sum);",
-                           "sum = simd_sum(sum); if (thread_index_in_threadgroup == 5) return;")
+    wrong = ROW_SUM.edited(
+        "sum = simd_sum(sum);", "sum = simd_sum(sum); if (thread_index_in_threadgroup == 5) return;"
+    )
     fault = fault_of(lambda: row_sum(mx.ones((2, 301)), subject=wrong))
     check(fault, "divergence", BARRIER, "")
     assert "1 thread(s) returned" in str(fault)

@@ -38,7 +38,9 @@ def test_conversions_round_to_nearest_even(dtype, name):
     values = mx.array(values[~np.isnan(values)])
     n = values.size
     kernel = metal.metal_kernel(
-        "convert", ["x"], ["to", "back"],
+        "convert",
+        ["x"],
+        ["to", "back"],
         f"const uint i = thread_position_in_grid.x; to[i] = {name}(x[i]); back[i] = float(to[i]);",
     )
     to, back = kernel(
@@ -87,7 +89,22 @@ def test_vectors():
         if (i < 16) out[i] = r[i];
     """
     assert run(source, outputs=16).tolist() == [
-        3, 4, 4, 5, 4, 5, 4, 5, 6, 8, 8, 1, 4, 2, 1, 12 + 20 + 16 + 25
+        3,
+        4,
+        4,
+        5,
+        4,
+        5,
+        4,
+        5,
+        6,
+        8,
+        8,
+        1,
+        4,
+        2,
+        1,
+        12 + 20 + 16 + 25,
     ]
 
 
@@ -151,8 +168,9 @@ def test_reductions_leave_absent_lanes_out():
     assert out.tolist() == [32.0] * 32 + [3208.0] * 8
 
 
-@pytest.mark.parametrize("type_, dtype", [
-    ("float", mx.float32), ("half", mx.float16), ("bfloat", mx.bfloat16)])
+@pytest.mark.parametrize(
+    "type_, dtype", [("float", mx.float32), ("half", mx.float16), ("bfloat", mx.bfloat16)]
+)
 @pytest.mark.parametrize("transpose", ["true", "false"])
 def test_simdgroup_matrix(type_, dtype, transpose):
     a, b = (mx.random.normal((8, 12)).astype(dtype) for _ in range(2))

@@ -84,10 +84,13 @@ def test_subject_is_clean():
     assert errors(UNIT) == []
 
 
-@pytest.mark.parametrize("subject, inputs", [
-    (ROW_SUM, (("x", (3, 300)),)),
-    (MATMUL, (("a", (24, 40)), ("b", (40, 23)))),
-])
+@pytest.mark.parametrize(
+    "subject, inputs",
+    [
+        (ROW_SUM, (("x", (3, 300)),)),
+        (MATMUL, (("a", (24, 40)), ("b", (40, 23)))),
+    ],
+)
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
 def test_kernels_of_the_other_tests_are_clean(subject, inputs, dtype):
     unit = metal.Unit(
@@ -119,7 +122,7 @@ LEGAL = {
     "thread pointer": lambda: edited("add(r,", "thread float* p = &r; *p += 1.0f; add(r,"),
     "loop unrolling": lambda: edited("for (int k", "#pragma unroll\n    for (int k"),
     "if constexpr": lambda: edited("add(r,", "if constexpr (K > 3) r += 1.0f;\n    add(r,"),
-    "static_assert": lambda: edited("add(r,", "static_assert(K == 64, \"K\");\n    add(r,"),
+    "static_assert": lambda: edited("add(r,", 'static_assert(K == 64, "K");\n    add(r,'),
     "lambda-free helper in a namespace": lambda: edited(
         "inline void add", "namespace n { inline float one() { return 1.0f; } }\ninline void add"
     ),
@@ -139,70 +142,92 @@ def test_legal_variants(case):
 # (old, new, part of the message); the error must be at the edited line.
 ILLEGAL = {
     "local pointer without space": (
-        "device const Block* block = (device", "const Block* block = (device", "no address space"),
+        "device const Block* block = (device",
+        "const Block* block = (device",
+        "no address space",
+    ),
     "cast drops device": (
-        "(device const Block*)weight", "(const Block*)weight", "no address space"),
-    "parameter without space": (
-        "thread const float* y)", "const float* y)", "no address space"),
+        "(device const Block*)weight",
+        "(const Block*)weight",
+        "no address space",
+    ),
+    "parameter without space": ("thread const float* y)", "const float* y)", "no address space"),
     "template parameter without space": (
-        "inline T first(device const T* from)", "inline T first(const T* from)",
-        "no address space"),
+        "inline T first(device const T* from)",
+        "inline T first(const T* from)",
+        "no address space",
+    ),
     "reference without space": (
-        "inline void add(thread float& to", "inline void add(float& to", "no address space"),
-    "field without space": (
-        "    half d;", "    const float* p; half d;", "no address space"),
+        "inline void add(thread float& to",
+        "inline void add(float& to",
+        "no address space",
+    ),
+    "field without space": ("    half d;", "    const float* p; half d;", "no address space"),
     "alias without space": (
-        "    float y[4];", "    typedef const float* P; float y[4];", "no address space"),
+        "    float y[4];",
+        "    typedef const float* P; float y[4];",
+        "no address space",
+    ),
     "result without space": (
-        "inline void add", "inline const float* none() { return 0; } inline void add",
-        "no address space"),
+        "inline void add",
+        "inline const float* none() { return 0; } inline void add",
+        "no address space",
+    ),
     "device pointer from threadgroup": (
-        "threadgroup float* row = tile", "device float* row = tile", "threadgroup float"),
+        "threadgroup float* row = tile",
+        "device float* row = tile",
+        "threadgroup float",
+    ),
     "thread pointer from threadgroup": (
-        "threadgroup float* row = tile", "thread float* row = tile", "threadgroup float"),
+        "threadgroup float* row = tile",
+        "thread float* row = tile",
+        "threadgroup float",
+    ),
     "threadgroup pointer from device": (
-        "(device const uint4*)weight", "(threadgroup const uint4*)weight", "uint"),
+        "(device const uint4*)weight",
+        "(threadgroup const uint4*)weight",
+        "uint",
+    ),
     "helper for another space": (
-        "float r = dot4(block, y)", "float r = dot4(block, tile[0])", "dot4"),
+        "float r = dot4(block, y)",
+        "float r = dot4(block, tile[0])",
+        "dot4",
+    ),
     "device pointer to a small input": (
-        "add(r,", "device const half* p = bias; add(r,", "constant"),
-    "constant pointer to a large input": (
-        "add(r,", "constant bfloat* p = x; add(r,", "device"),
-    "implicit float to bfloat": (
-        "out[i] = T(r +", "out[i] = (r +", "'="),
+        "add(r,",
+        "device const half* p = bias; add(r,",
+        "constant",
+    ),
+    "constant pointer to a large input": ("add(r,", "constant bfloat* p = x; add(r,", "device"),
+    "implicit float to bfloat": ("out[i] = T(r +", "out[i] = (r +", "'="),
     "return float as bfloat": (
         "inline T first(device const T* from) { return from[0]; }",
-        "inline T first(device const T* from) { return float(from[0]) * 2.0f; }", "return"),
-    "write through a const input": (
-        "add(r,", "x[0] = T(1); add(r,", "'='"),
-    "drop const of an input": (
-        "add(r,", "device bfloat* p = x; add(r,", "const"),
-    "write to a constant": (
-        "add(r,", "LUT[0] = 1.0f; add(r,", "read-only"),
-    "program-scope variable without constant": (
-        "constant float LUT[4]", "float LUT[4]", ""),
-    "double": (
-        "add(r,", "double z = 1.0; add(r,", "double"),
-    "half4 to float4": (
-        "float4 v = float4(h)", "float4 v = h", ""),
-    "unknown component": (
-        "v.xy = v.zw", "v.xy = v.zz1", "zz1"),
-    "too many components": (
-        "float4(x[0], 2.0f,", "float4(x[0], 2.0f, 3.0f,", ""),
-    "as_type of another size": (
-        "as_type<half2>(words.y)", "as_type<half2>(words)", ""),
+        "inline T first(device const T* from) { return float(from[0]) * 2.0f; }",
+        "return",
+    ),
+    "write through a const input": ("add(r,", "x[0] = T(1); add(r,", "'='"),
+    "drop const of an input": ("add(r,", "device bfloat* p = x; add(r,", "const"),
+    "write to a constant": ("add(r,", "LUT[0] = 1.0f; add(r,", "read-only"),
+    "program-scope variable without constant": ("constant float LUT[4]", "float LUT[4]", ""),
+    "double": ("add(r,", "double z = 1.0; add(r,", "double"),
+    "half4 to float4": ("float4 v = float4(h)", "float4 v = h", ""),
+    "unknown component": ("v.xy = v.zw", "v.xy = v.zz1", "zz1"),
+    "too many components": ("float4(x[0], 2.0f,", "float4(x[0], 2.0f, 3.0f,", ""),
+    "as_type of another size": ("as_type<half2>(words.y)", "as_type<half2>(words)", ""),
     "unknown name": (
-        "thread_position_in_grid.x;", "thread_positon_in_grid.x;", "thread_positon_in_grid"),
-    "unknown function": (
-        "simd_sum(r)", "simd_total(r)", "simd_total"),
-    "std": (
-        "add(r,", "r = std::max(r, 0.0f); add(r,", ""),
-    "member": (
-        "float(block->d)", "float(block->e)", "'e'"),
+        "thread_position_in_grid.x;",
+        "thread_positon_in_grid.x;",
+        "thread_positon_in_grid",
+    ),
+    "unknown function": ("simd_sum(r)", "simd_total(r)", "simd_total"),
+    "std": ("add(r,", "r = std::max(r, 0.0f); add(r,", ""),
+    "member": ("float(block->d)", "float(block->e)", "'e'"),
     "simdgroup_load from constant": (
-        "simdgroup_load(m, &tile[0][0], 4)", "simdgroup_load(m, LUT, 4)", "simdgroup_load"),
-    "template argument of the wrong kind": (
-        "x[k + K]", "x[k + K::value]", ""),
+        "simdgroup_load(m, &tile[0][0], 4)",
+        "simdgroup_load(m, LUT, 4)",
+        "simdgroup_load",
+    ),
+    "template argument of the wrong kind": ("x[k + K]", "x[k + K::value]", ""),
 }
 
 

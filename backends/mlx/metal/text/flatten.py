@@ -51,4 +51,3 @@ def _expand(file: Path, dirs: list[Path], seen: set[Path]) -> str:
             raise ValueError(f'{file}:{number}: include "{name}" not found in {searched}')
         lines.append(_expand(found, dirs, seen))
     return "".join(lines)
-

@@ -98,8 +98,7 @@ def _reference(form: str, number: int, type_: str, name: str, dimensions: str) -
     typedef = f"typedef {type_} {storage}{dimensions};"
     if form == "host":
         return (
-            f"{typedef} {storage}& {name} = "
-            f'msl::threadgroup_memory<{storage}>({number}, "{name}");'
+            f'{typedef} {storage}& {name} = msl::threadgroup_memory<{storage}>({number}, "{name}");'
         )
     return f"{typedef} threadgroup {storage}& {name} = *(threadgroup {storage}*)msl_threadgroup();"
 

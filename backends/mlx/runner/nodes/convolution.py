@@ -27,6 +27,4 @@ def _register(name: str, function, rank: int, fields: tuple[str, ...]):
 _FIELDS = ("stride", "padding", "dilation")
 for _rank in _AXES:
     _register(f"Conv{_rank}DNode", _CONVOLUTIONS[_rank], _rank, _FIELDS)
-    _register(
-        f"ConvTranspose{_rank}DNode", _TRANSPOSED[_rank], _rank, (*_FIELDS, "output_padding")
-    )
+    _register(f"ConvTranspose{_rank}DNode", _TRANSPOSED[_rank], _rank, (*_FIELDS, "output_padding"))

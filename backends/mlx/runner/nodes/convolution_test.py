@@ -8,9 +8,9 @@ from backends.mlx.runner.nodes.testing import check, reals
 def test_convolutions(tmp_path):
     x, w = reals(1, 9, 2), reals(3, 4, 2)
     padded = np.pad(x[0], ((1, 1), (0, 0)))
-    expected = np.stack(
-        [np.einsum("kc,okc->o", padded[at : at + 4], w) for at in range(0, 8, 2)]
-    )[None]
+    expected = np.stack([np.einsum("kc,okc->o", padded[at : at + 4], w) for at in range(0, 8, 2)])[
+        None
+    ]
     check(tmp_path, "Conv1DNode", {"x": x, "w": w}, expected, stride=2, padding=1)
     image, kernel = reals(1, 4, 4, 2), reals(3, 1, 1, 2)
     products = np.einsum("nhwc,oc->nhwo", image, kernel[:, 0, 0])

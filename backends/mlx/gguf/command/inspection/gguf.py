@@ -24,9 +24,16 @@ def describe(file: GGUFFile, with_tensors: bool = False) -> dict[str, Any]:
     }
     if with_tensors:
         description["tensors"] = [
-            {"name": info.name, "shape": list(info.shape), "type": info.ggml_type,
-             "bytes": info.nbytes, "offset": info.offset, "file": str(info.path)}
-            for info in file.tensors.values()]
+            {
+                "name": info.name,
+                "shape": list(info.shape),
+                "type": info.ggml_type,
+                "bytes": info.nbytes,
+                "offset": info.offset,
+                "file": str(info.path),
+            }
+            for info in file.tensors.values()
+        ]
     return description
 
 
@@ -34,30 +41,75 @@ def text(description: dict[str, Any]) -> str:
     """What `describe` returned, as tables."""
     files = description["files"]
     size = sum(file["bytes"] for file in files)
-    parts = [f"{files[0]['path']}: GGUF version {description['version']}, {size:,} bytes"
-             + (f" in {len(files)} files" if len(files) > 1 else "")]
+    parts = [
+        f"{files[0]['path']}: GGUF version {description['version']}, {size:,} bytes"
+        + (f" in {len(files)} files" if len(files) > 1 else "")
+    ]
     parts.append(tables.render(("metadata", "value"), description["metadata"].items(), (0, 1)))
     types = description["types"]
     counts = ("tensors", "experts", "weights", "bytes")
-    rows = [[row["type"], *(row[key] for key in counts),
-             f"{row['bits_per_weight']:.4g}", _FUSED[row["fused"]], _repack(row)] for row in types]
+    rows = [
+        [
+            row["type"],
+            *(row[key] for key in counts),
+            f"{row['bits_per_weight']:.4g}",
+            _FUSED[row["fused"]],
+            _repack(row),
+        ]
+        for row in types
+    ]
     rows.append(["all", *(sum(row[key] for row in types) for key in counts), "", "", ""])
-    parts.append(tables.render(("type", "tensors", "of experts", "weights", "bytes",
-                                "bits a weight", "fused mode", "repack mode"), rows, (0, 6, 7)))
+    parts.append(
+        tables.render(
+            (
+                "type",
+                "tensors",
+                "of experts",
+                "weights",
+                "bytes",
+                "bits a weight",
+                "fused mode",
+                "repack mode",
+            ),
+            rows,
+            (0, 6, 7),
+        )
+    )
     if "tensors" in description:
-        parts.append(tables.render(
-            ("tensor", "type", "shape", "bytes", "offset"),
-            [(row["name"], row["type"], " x ".join(map(str, row["shape"])), row["bytes"],
-              row["offset"]) for row in description["tensors"]], (0, 1), tables.NAME_WIDTH))
+        parts.append(
+            tables.render(
+                ("tensor", "type", "shape", "bytes", "offset"),
+                [
+                    (
+                        row["name"],
+                        row["type"],
+                        " x ".join(map(str, row["shape"])),
+                        row["bytes"],
+                        row["offset"],
+                    )
+                    for row in description["tensors"]
+                ],
+                (0, 1),
+                tables.NAME_WIDTH,
+            )
+        )
     return "\n\n".join(parts)
 
 
 def _type(infos: list[GGUFTensorInfo]) -> dict[str, Any]:
     weights, size = sum(info.weights for info in infos), sum(info.nbytes for info in infos)
     fused, repack, form = _paths(infos[0])
-    return {"type": infos[0].ggml_type, "tensors": len(infos), "experts": _experts(infos),
-            "weights": weights, "bytes": size, "bits_per_weight": 8 * size / weights,
-            "fused": fused, "repack": repack, "form": form}
+    return {
+        "type": infos[0].ggml_type,
+        "tensors": len(infos),
+        "experts": _experts(infos),
+        "weights": weights,
+        "bytes": size,
+        "bits_per_weight": 8 * size / weights,
+        "fused": fused,
+        "repack": repack,
+        "form": form,
+    }
 
 
 def _experts(infos: list[GGUFTensorInfo]) -> int:
@@ -73,8 +125,11 @@ def _paths(info: GGUFTensorInfo) -> tuple[str | None, str | None, dict[str, Any]
     if fmt is None:
         return None, None, None
     form = formats.form(fmt)
-    return ("kernel", "mlx" if form.certain else "mlx_or_kernel",
-            {"mode": form.mode, "bits": form.bits, "group": form.group})
+    return (
+        "kernel",
+        "mlx" if form.certain else "mlx_or_kernel",
+        {"mode": form.mode, "bits": form.bits, "group": form.group},
+    )
 
 
 _FUSED = {"kernel": "kernel on the blocks", "dense": "as it is", None: "not supported"}

@@ -48,23 +48,39 @@ def test_object(run, tmp_path: Path) -> None:
     types = {row["type"]: row for row in found["types"]}
     assert list(types) == ["Q4_K", "Q6_K", "F64", "F32"]
     assert types["Q4_K"] == {
-        "type": "Q4_K", "tensors": 1, "experts": 0, "weights": 12 * 512, "bytes": 24 * 144,
-        "bits_per_weight": 4.5, "fused": "kernel", "repack": "mlx",
-        "form": {"mode": "affine", "bits": 4, "group": 32}}
+        "type": "Q4_K",
+        "tensors": 1,
+        "experts": 0,
+        "weights": 12 * 512,
+        "bytes": 24 * 144,
+        "bits_per_weight": 4.5,
+        "fused": "kernel",
+        "repack": "mlx",
+        "form": {"mode": "affine", "bits": 4, "group": 32},
+    }
     assert types["Q6_K"]["repack"] == "mlx_or_kernel"
     assert types["F64"]["fused"] is types["F64"]["repack"] is types["F64"]["form"] is None
     assert types["F32"]["fused"] == types["F32"]["repack"] == "dense"
     for row, info in zip(found["tensors"], GGUFFile(path).tensors.values(), strict=True):
-        assert row == {"name": info.name, "shape": list(info.shape), "type": info.ggml_type,
-                       "bytes": info.nbytes, "offset": info.offset, "file": str(path)}
+        assert row == {
+            "name": info.name,
+            "shape": list(info.shape),
+            "type": info.ggml_type,
+            "bytes": info.nbytes,
+            "offset": info.offset,
+            "file": str(path),
+        }
 
 
 def test_every_type_has_a_path(tmp_path: Path) -> None:
     path = tmp_path / "types.gguf"
     writer = gguf.GGUFWriter(path, "sample")
     for fmt in formats.FORMATS.values():
-        writer.add_tensor(fmt.name, np.zeros((2, 3, fmt.row_bytes(256)), np.uint8),
-                          raw_dtype=gguf.GGMLQuantizationType[fmt.name])
+        writer.add_tensor(
+            fmt.name,
+            np.zeros((2, 3, fmt.row_bytes(256)), np.uint8),
+            raw_dtype=gguf.GGMLQuantizationType[fmt.name],
+        )
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -84,8 +100,16 @@ def test_tables(run, tmp_path: Path) -> None:
     out = run(path)
     assert out.startswith(f"{path}: GGUF version 3, {path.stat().st_size:,} bytes\n")
     assert _cells(out, "tokenizer.ggml.scores")[1] == "3 of [0.0, -1.5, -2.5]"
-    assert _cells(out, "Q4_K") == ["Q4_K", "1", "0", "6,144", "3,456", "4.5",
-                                   "kernel on the blocks", "affine, 4 bits, groups of 32"]
+    assert _cells(out, "Q4_K") == [
+        "Q4_K",
+        "1",
+        "0",
+        "6,144",
+        "3,456",
+        "4.5",
+        "kernel on the blocks",
+        "affine, 4 bits, groups of 32",
+    ]
     assert _cells(out, "F32")[-2:] == ["as it is", "as it is"]
     assert _cells(out, "F64")[-2:] == ["not supported", "not supported"]
     assert _cells(out, "Q6_K")[-1] == "affine, 6 bits, groups of 32 if groups agree, else kernel"
@@ -94,7 +118,12 @@ def test_tables(run, tmp_path: Path) -> None:
     assert "blk.0.attn_q.weight" not in out
     info = GGUFFile(path).tensors["blk.0.attn_q.weight"]
     assert _cells(run(path, "--tensors"), info.name) == [
-        info.name, "Q4_K", "12 x 512", "3,456", f"{info.offset:,}"]
+        info.name,
+        "Q4_K",
+        "12 x 512",
+        "3,456",
+        f"{info.offset:,}",
+    ]
 
 
 def test_split_model(run, tmp_path: Path) -> None:
@@ -143,8 +172,14 @@ def test_a_large_vocabulary_takes_no_time(tmp_path: Path) -> None:
     writer.write_kv_data_to_file()
     writer.close()
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-    result = subprocess.run([sys.executable, "-c", _PROGRAM, path], env=environment,
-                            capture_output=True, text=True, timeout=60, check=True)
+    result = subprocess.run(
+        [sys.executable, "-c", _PROGRAM, path],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
     seconds, *heavy = result.stderr.split()
     assert float(seconds) < 2 and heavy == []
     assert "262,144 of ['token 0', 'token 1', " in result.stdout

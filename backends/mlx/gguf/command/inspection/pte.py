@@ -43,15 +43,18 @@ def _describe(program: Program, with_tensors: bool) -> dict[str, Any]:
         "path": str(program.path),
         "bytes": program.path.stat().st_size,
         "card": _card(named),
-        "methods": [_method(method) for name, method in program.methods.items()
-                    if name not in constant_methods],
-        "constant_methods": {name: tables.plain(value)
-                             for name, value in constant_methods.items()},
+        "methods": [
+            _method(method)
+            for name, method in program.methods.items()
+            if name not in constant_methods
+        ],
+        "constant_methods": {name: tables.plain(value) for name, value in constant_methods.items()},
         "nodes": dict(program.node_counts().most_common()),
         "kernels": _kernels(program),
         "constants": _constants(tensors),
-        "named_data": [{"name": name, "bytes": len(data)} for name, data in named.items()
-                       if name not in names],
+        "named_data": [
+            {"name": name, "bytes": len(data)} for name, data in named.items() if name not in names
+        ],
     }
     if with_tensors:
         description["tensors"] = tensors
@@ -66,16 +69,21 @@ def text(description: dict[str, Any]) -> str:
     for method in description["methods"]:
         parts.append(_method_text(method))
     if description["constant_methods"]:
-        parts.append(tables.render(("constant method", "value"),
-                                   description["constant_methods"].items()))
+        parts.append(
+            tables.render(("constant method", "value"), description["constant_methods"].items())
+        )
     parts.append(tables.render(("node", "count"), description["nodes"].items()))
     if description["kernels"]:
         parts.append(_kernel_table(description["kernels"]))
     parts.append(_constant_table(description["constants"]))
     parts.append(_tensor_table("largest constants", description["constants"]["largest"]))
     if description["named_data"]:
-        parts.append(tables.render(("named data", "bytes"), [
-            (item["name"], item["bytes"]) for item in description["named_data"]]))
+        parts.append(
+            tables.render(
+                ("named data", "bytes"),
+                [(item["name"], item["bytes"]) for item in description["named_data"]],
+            )
+        )
     if "tensors" in description:
         parts.append(_tensor_table("constant", description["tensors"]))
         parts += [_buffer_table(method) for method in description["methods"] if method["buffers"]]
@@ -83,9 +91,11 @@ def text(description: dict[str, Any]) -> str:
 
 
 def _method_text(method: dict[str, Any]) -> str:
-    values = [(f"{kind} {index}", value["dtype"], _dimensions(value["shape"]), None)
-              for kind in ("input", "output")
-              for index, value in enumerate(method[f"{kind}s"])]
+    values = [
+        (f"{kind} {index}", value["dtype"], _dimensions(value["shape"]), None)
+        for kind in ("input", "output")
+        for index, value in enumerate(method[f"{kind}s"])
+    ]
     # A cache is many buffers alike; --tensors lists them.
     alike = defaultdict(list)
     for buffer in method["buffers"]:
@@ -93,9 +103,11 @@ def _method_text(method: dict[str, Any]) -> str:
     values += [(f"buffers, {len(sizes)}", *key, sum(sizes)) for key, sizes in alike.items()]
     headers = (f"method {tables.cell(method['name'])}", "dtype", "shape", "bytes")
     lines = [tables.render(headers, values, (0, 1, 2))]
-    lines += [f"delegate {index}: {item['backend']}, {item['instructions']:,} nodes in "
-              f"{item['chains']:,} chains, {item['constants']:,} constants"
-              for index, item in enumerate(method["delegates"])]
+    lines += [
+        f"delegate {index}: {item['backend']}, {item['instructions']:,} nodes in "
+        f"{item['chains']:,} chains, {item['constants']:,} constants"
+        for index, item in enumerate(method["delegates"])
+    ]
     if method["operators"]:
         lines.append(f"outside the delegates: {tables.cell(', '.join(method['operators']))}")
     return "\n".join(lines)
@@ -103,8 +115,10 @@ def _method_text(method: dict[str, Any]) -> str:
 
 def _buffer_table(method: dict[str, Any]) -> str:
     headers = (f"buffer of {tables.cell(method['name'])}", "dtype", "shape", "bytes")
-    rows = [(item["name"], item["dtype"], _dimensions(item["shape"]), item["bytes"])
-            for item in method["buffers"]]
+    rows = [
+        (item["name"], item["dtype"], _dimensions(item["shape"]), item["bytes"])
+        for item in method["buffers"]
+    ]
     return tables.render(headers, rows, (0, 1, 2), tables.NAME_WIDTH)
 
 
@@ -114,22 +128,45 @@ def _kernel_table(kernels: list[dict[str, Any]]) -> str:
         template = kernel["template"]
         dtypes = {key: value for key, value in template.items() if isinstance(value, str)}
         tuning = {key: value for key, value in template.items() if key not in dtypes}
-        rows.append((kernel["type"], kernel["operation"] or kernel["name"],
-                     None if kernel["bias"] is None else "yes" if kernel["bias"] else "no",
-                     _pairs(dtypes), _pairs(tuning), _dimensions(kernel["grid"]),
-                     _dimensions(kernel["threadgroup"]), kernel["uses"]))
+        rows.append(
+            (
+                kernel["type"],
+                kernel["operation"] or kernel["name"],
+                None if kernel["bias"] is None else "yes" if kernel["bias"] else "no",
+                _pairs(dtypes),
+                _pairs(tuning),
+                _dimensions(kernel["grid"]),
+                _dimensions(kernel["threadgroup"]),
+                kernel["uses"],
+            )
+        )
     rows.append(("all", "", "", "", "", "", "", sum(kernel["uses"] for kernel in kernels)))
     pipelines = {(kernel["name"], *kernel["template"].items()) for kernel in kernels}
-    table = tables.render(("kernel", "operation", "bias", "dtypes", "tuning", "grid (threads)",
-                           "threadgroup", "uses"), rows, (0, 1, 2, 3, 4))
+    table = tables.render(
+        (
+            "kernel",
+            "operation",
+            "bias",
+            "dtypes",
+            "tuning",
+            "grid (threads)",
+            "threadgroup",
+            "uses",
+        ),
+        rows,
+        (0, 1, 2, 3, 4),
+    )
     return f"{table}\n{len(pipelines)} pipelines; n: known at run time"
 
 
 def _constant_table(constants: dict[str, Any]) -> str:
-    rows = [(_held(group["holds"], group["type"]), group["count"], group["bytes"])
-            for group in constants["groups"]]
-    rows.append((f"all, under {constants['names']:,} names", constants["count"],
-                 constants["bytes"]))
+    rows = [
+        (_held(group["holds"], group["type"]), group["count"], group["bytes"])
+        for group in constants["groups"]
+    ]
+    rows.append(
+        (f"all, under {constants['names']:,} names", constants["count"], constants["bytes"])
+    )
     return tables.render(("constants", "count", "bytes"), rows)
 
 
@@ -142,9 +179,20 @@ def _held(holds: str, kind: str) -> str:
 def _tensor_table(title: str, tensors: list[dict[str, Any]]) -> str:
     return tables.render(
         (title, "type", "dtype", "shape", "bytes", "offset"),
-        [(item["name"], item["type"] if item["holds"] == "gguf" else item["holds"], item["dtype"],
-          _dimensions(item["shape"]), item["bytes"], item["offset"]) for item in tensors],
-        (0, 1, 2), tables.NAME_WIDTH)
+        [
+            (
+                item["name"],
+                item["type"] if item["holds"] == "gguf" else item["holds"],
+                item["dtype"],
+                _dimensions(item["shape"]),
+                item["bytes"],
+                item["offset"],
+            )
+            for item in tensors
+        ],
+        (0, 1, 2),
+        tables.NAME_WIDTH,
+    )
 
 
 def _dimensions(shape: list | None) -> str | None:
@@ -161,8 +209,9 @@ def _dimension(size: int | dict[str, int | None] | None) -> str:
 
 
 def _pairs(values: dict[str, Any]) -> str:
-    return " ".join(f"{key}={int(value) if isinstance(value, bool) else value}"
-                    for key, value in values.items())
+    return " ".join(
+        f"{key}={int(value) if isinstance(value, bool) else value}" for key, value in values.items()
+    )
 
 
 def _card(named: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -184,14 +233,22 @@ def _method(method) -> dict[str, Any]:
     return {
         "name": method.name,
         "delegates": [
-            {"backend": delegate.id, "chains": len(graph.chains),
-             "instructions": sum(map(len, graph.chains)), "constants": len(graph.constants)}
-            for delegate, graph in zip(plan.delegates, method.graphs, strict=True)],
+            {
+                "backend": delegate.id,
+                "chains": len(graph.chains),
+                "instructions": sum(map(len, graph.chains)),
+                "constants": len(graph.constants),
+            }
+            for delegate, graph in zip(plan.delegates, method.graphs, strict=True)
+        ],
         "operators": [f"{item.name}.{item.overload}" for item in plan.operators],
         "inputs": [_value(plan, index, metas) for index in plan.inputs],
         "outputs": [_value(plan, index, metas) for index in plan.outputs],
-        "buffers": [_buffer(graph, slot.idx) for graph in method.graphs
-                    for slot in graph.record.mutable_buffer_map],
+        "buffers": [
+            _buffer(graph, slot.idx)
+            for graph in method.graphs
+            for slot in graph.record.mutable_buffer_map
+        ],
     }
 
 
@@ -208,21 +265,26 @@ def _delegate_metas(method) -> dict[int, Any]:
                 continue
             what = f"method {method.name!r} call of a delegate"
             if not 0 <= call.delegate_index < len(method.graphs):
-                raise ProgramError(what, f"an index below {len(method.graphs)}",
-                                   call.delegate_index)
+                raise ProgramError(
+                    what, f"an index below {len(method.graphs)}", call.delegate_index
+                )
             graph = method.graphs[call.delegate_index]
             slots = (*graph.record.input_map, *graph.record.output_map)
             if len(call.args) != len(slots):
                 raise ProgramError(what, f"{len(slots)} arguments", len(call.args))
-            metas.update((index, graph.meta(slot.idx)) for index, slot in zip(call.args, slots)
-                         if slot.slot_type == TENSOR_SLOT)
+            metas.update(
+                (index, graph.meta(slot.idx))
+                for index, slot in zip(call.args, slots)
+                if slot.slot_type == TENSOR_SLOT
+            )
     return metas
 
 
 def _value(plan, index: int, metas: dict[int, Any]) -> dict[str, Any]:
     if not 0 <= index < len(plan.values):
-        raise ProgramError(f"method {plan.name!r} value", f"an index below {len(plan.values)}",
-                           index)
+        raise ProgramError(
+            f"method {plan.name!r} value", f"an index below {len(plan.values)}", index
+        )
     value = plan.values[index].val
     if type(value).__name__ != "Tensor":
         return {"dtype": type(value).__name__.lower(), "shape": None}
@@ -232,38 +294,55 @@ def _value(plan, index: int, metas: dict[int, Any]) -> dict[str, Any]:
 
 
 def _shape(meta) -> list[int | dict[str, int | None]]:
-    return [dim.value if dim.value >= 0 else
-            {"min": dim.min_value, "max": None if dim.max_value < 0 else dim.max_value}
-            for dim in meta.shape]
+    return [
+        dim.value
+        if dim.value >= 0
+        else {"min": dim.min_value, "max": None if dim.max_value < 0 else dim.max_value}
+        for dim in meta.shape
+    ]
 
 
 def _buffer(graph: Graph, index: int) -> dict[str, Any]:
     meta = graph.meta(index)
     type_ = scalar_type(meta.scalar_type, f"buffer {index} dtype")
     shape = _shape(meta)
-    return {"name": graph.constant_name(index), "dtype": type_.name, "shape": shape,
-            "bytes": prod(shape) * type_.size}
+    return {
+        "name": graph.constant_name(index),
+        "dtype": type_.name,
+        "shape": shape,
+        "bytes": prod(shape) * type_.size,
+    }
 
 
 def _kernels(program: Program) -> list[dict[str, Any]]:
     """Kernel nodes that differ in name, template arguments or launch, and how many of each."""
     uses = Counter(
-        (node.name, tuple(template_arguments(node).items()), _sizes(node.grid),
-         _sizes(node.threadgroup)) for node in program.kernels())
+        (
+            node.name,
+            tuple(template_arguments(node).items()),
+            _sizes(node.grid),
+            _sizes(node.threadgroup),
+        )
+        for node in program.kernels()
+    )
     found = []
     for (name, template, grid, threadgroup), count in uses.items():
         parsed = kernel_name.parse(name)
-        found.append({
-            "name": name,
-            "type": parsed and parsed.ggml_type,
-            "operation": parsed and parsed.operation,
-            "bias": parsed and parsed.bias,
-            "template": {key: value.name if isinstance(value, ScalarType) else value
-                         for key, value in template},
-            "grid": list(grid),
-            "threadgroup": list(threadgroup),
-            "uses": count,
-        })
+        found.append(
+            {
+                "name": name,
+                "type": parsed and parsed.ggml_type,
+                "operation": parsed and parsed.operation,
+                "bias": parsed and parsed.bias,
+                "template": {
+                    key: value.name if isinstance(value, ScalarType) else value
+                    for key, value in template
+                },
+                "grid": list(grid),
+                "threadgroup": list(threadgroup),
+                "uses": count,
+            }
+        )
     return found
 
 
@@ -282,7 +361,9 @@ def _constants(tensors: list[dict[str, Any]]) -> dict[str, Any]:
         "count": len(stored),
         "bytes": sum(tensor["bytes"] for tensor in stored.values()),
         "names": len(tensors),
-        "groups": [{"holds": holds, "type": type_, "count": len(sizes), "bytes": sum(sizes)}
-                   for (holds, type_), sizes in groups.items()],
+        "groups": [
+            {"holds": holds, "type": type_, "count": len(sizes), "bytes": sum(sizes)}
+            for (holds, type_), sizes in groups.items()
+        ],
         "largest": sorted(stored.values(), key=lambda tensor: -tensor["bytes"])[:_LARGEST],
     }

@@ -28,8 +28,17 @@ def list_all(program: Program) -> list[dict[str, Any]]:
     found = []
     for name, (shape, dtype, size, offset) in program.constants().items():
         holds, ggml_type = roles.get(name, ("dense", None))
-        found.append({"name": name, "holds": holds, "type": ggml_type or dtype, "dtype": dtype,
-                      "shape": list(shape), "bytes": size, "offset": offset})
+        found.append(
+            {
+                "name": name,
+                "holds": holds,
+                "type": ggml_type or dtype,
+                "dtype": dtype,
+                "shape": list(shape),
+                "bytes": size,
+                "offset": offset,
+            }
+        )
     return found
 
 

@@ -36,23 +36,40 @@ def test_names_of_all_kernels_that_are_built() -> None:
 def _kernel(file: GraphFile, name: str, columns: int) -> mlx_schema.MetalKernelNode:
     size = IntOrVid.from_literal
     return mlx_schema.MetalKernelNode(
-        name=name, source="", header="", inputs=[file.input(0), file.constant(0)],
-        outputs=[file.output(0)], input_names=["x", "weight"], output_names=["out"],
+        name=name,
+        source="",
+        header="",
+        inputs=[file.input(0), file.constant(0)],
+        outputs=[file.output(0)],
+        input_names=["x", "weight"],
+        output_names=["out"],
         grid=[size(columns), IntOrVid.from_vid(Vid(0)), size(1)],
         threadgroup=[size(32), size(1), size(1)],
-        output_shapes_flat=[size(2), size(3)], output_shape_lengths=[2], output_dtypes=[6],
-        template_arg_names=["InT", "ROWS", "SPLIT_K"], template_arg_kinds=[2, 0, 1],
-        template_arg_values=[6, 4, 1])
+        output_shapes_flat=[size(2), size(3)],
+        output_shape_lengths=[2],
+        output_dtypes=[6],
+        template_arg_names=["InT", "ROWS", "SPLIT_K"],
+        template_arg_kinds=[2, 0, 1],
+        template_arg_values=[6, 4, 1],
+    )
 
 
 @pytest.fixture(scope="module", name="program")
 def _program(tmp_path_factory: pytest.TempPathFactory) -> Program:
     """Three uses of a kernel, one of another; a constant under two names; a buffer; a card."""
-    constants = {"blocks": np.zeros((3, 144), np.uint8), "norm": np.ones(4, np.float32),
-                 "same": np.ones(4, np.float32)}
-    file = GraphFile(constants=constants, inputs=[np.zeros((2, 256), np.float32)],
-                     outputs=[np.zeros((2, 3), np.float32)],
-                     mutable=[np.zeros((1, 4, 8), np.float16)], values=1, int_inputs=1)
+    constants = {
+        "blocks": np.zeros((3, 144), np.uint8),
+        "norm": np.ones(4, np.float32),
+        "same": np.ones(4, np.float32),
+    }
+    file = GraphFile(
+        constants=constants,
+        inputs=[np.zeros((2, 256), np.float32)],
+        outputs=[np.zeros((2, 3), np.float32)],
+        mutable=[np.zeros((1, 4, 8), np.float16)],
+        values=1,
+        int_inputs=1,
+    )
     file.chains[0] += [_kernel(file, "gguf_q4_k_qmv", 64)] * 3
     file.chains[0] += [_kernel(file, "gguf_q4_k_qmv", 32), _kernel(file, "own", 32)]
     graph = file.graph()
@@ -61,7 +78,8 @@ def _program(tmp_path_factory: pytest.TempPathFactory) -> Program:
     # Named data that no slot of the graph mentions.
     file.constants = constants | {
         CARD: np.frombuffer(json.dumps(VALUES).encode(), np.uint8),
-        "mlx_gguf/tokenizer.json": np.zeros(7, np.uint8)}
+        "mlx_gguf/tokenizer.json": np.zeros(7, np.uint8),
+    }
     return Program(file.write(tmp_path_factory.mktemp("pte") / "model.pte", graph))
 
 
@@ -71,8 +89,19 @@ def _found(program: Program) -> dict:
 
 
 def test_keys(found: dict, program: Program) -> None:
-    assert list(found) == ["format", "path", "bytes", "card", "methods", "constant_methods",
-                           "nodes", "kernels", "constants", "named_data", "tensors"]
+    assert list(found) == [
+        "format",
+        "path",
+        "bytes",
+        "card",
+        "methods",
+        "constant_methods",
+        "nodes",
+        "kernels",
+        "constants",
+        "named_data",
+        "tensors",
+    ]
     assert found["format"] == "pte" and found["bytes"] == program.path.stat().st_size
     assert "tensors" not in inspect_pte.describe(program)
     assert json.loads(json.dumps(found)) == found
@@ -82,9 +111,12 @@ def test_methods(found: dict) -> None:
     (method,) = found["methods"]
     assert method["name"] == "forward" and method["operators"] == []
     assert method["delegates"] == [
-        {"backend": "MLXBackend", "chains": 1, "instructions": 5, "constants": 3}]
+        {"backend": "MLXBackend", "chains": 1, "instructions": 5, "constants": 3}
+    ]
     assert method["inputs"] == [
-        {"dtype": "float32", "shape": [{"min": 1, "max": 2}, 256]}, {"dtype": "int", "shape": None}]
+        {"dtype": "float32", "shape": [{"min": 1, "max": 2}, 256]},
+        {"dtype": "int", "shape": None},
+    ]
     assert method["outputs"] == [{"dtype": "float32", "shape": [{"min": 1, "max": None}, 3]}]
     (buffer,) = method["buffers"]
     assert (buffer["dtype"], buffer["shape"], buffer["bytes"]) == ("float16", [1, 4, 8], 64)
@@ -94,9 +126,15 @@ def test_kernels(found: dict) -> None:
     assert found["nodes"] == {"MetalKernelNode": 5}
     first, second, foreign = found["kernels"]
     assert first == {
-        "name": "gguf_q4_k_qmv", "type": "Q4_K", "operation": "qmv", "bias": False,
+        "name": "gguf_q4_k_qmv",
+        "type": "Q4_K",
+        "operation": "qmv",
+        "bias": False,
         "template": {"InT": "float32", "ROWS": 4, "SPLIT_K": True},
-        "grid": [64, None, 1], "threadgroup": [32, 1, 1], "uses": 3}
+        "grid": [64, None, 1],
+        "threadgroup": [32, 1, 1],
+        "uses": 3,
+    }
     assert second == first | {"grid": [32, None, 1], "uses": 1}
     assert foreign == second | {"name": "own", "type": None, "operation": None, "bias": None}
 
@@ -105,7 +143,9 @@ def test_constants(found: dict) -> None:
     constants = found["constants"]
     assert (constants["count"], constants["names"], constants["bytes"]) == (2, 3, 3 * 144 + 16)
     assert {group["holds"]: (group["type"], group["bytes"]) for group in constants["groups"]} == {
-        "gguf": ("Q4_K", 3 * 144), "dense": ("float32", 16)}
+        "gguf": ("Q4_K", 3 * 144),
+        "dense": ("float32", 16),
+    }
     assert [item["name"] for item in constants["largest"]] == ["blocks", "norm"]
     assert [item["name"] for item in found["tensors"]] == ["blocks", "norm", "same"]
     assert found["tensors"][0]["shape"] == [3, 144]
@@ -114,7 +154,9 @@ def test_constants(found: dict) -> None:
 def test_card_and_named_data(found: dict) -> None:
     assert found["card"] == VALUES
     assert {item["name"]: item["bytes"] for item in found["named_data"]} == {
-        CARD: len(json.dumps(VALUES)), "mlx_gguf/tokenizer.json": 7}
+        CARD: len(json.dumps(VALUES)),
+        "mlx_gguf/tokenizer.json": 7,
+    }
 
 
 def test_tables(found: dict, program: Program, capsys: pytest.CaptureFixture) -> None:
@@ -127,17 +169,29 @@ def test_tables(found: dict, program: Program, capsys: pytest.CaptureFixture) ->
     assert "output 0 float32 1.. x 3 -".split() in rows
     assert "buffers, 1 float16 1 x 4 x 8 64".split() in rows
     assert "- float16 1 x 4 x 8 64".split() in rows
-    assert ["Q4_K", "qmv", "no", "InT=float32", "ROWS=4", "SPLIT_K=1", *"64 x n x 1".split(),
-            *"32 x 1 x 1".split(), "3"] in rows
+    assert [
+        "Q4_K",
+        "qmv",
+        "no",
+        "InT=float32",
+        "ROWS=4",
+        "SPLIT_K=1",
+        *"64 x n x 1".split(),
+        *"32 x 1 x 1".split(),
+        "3",
+    ] in rows
     assert ["all,", "under", "3", "names", "2", "448"] in rows
     assert ["mlx_gguf/tokenizer.json", "7"] in rows
 
 
-@pytest.mark.parametrize(("card", "message"), [
-    (b"{", "expected JSON, found"),
-    (b"\xff", "expected JSON, found"),
-    (b"[]", "expected a JSON object, found list"),
-])
+@pytest.mark.parametrize(
+    ("card", "message"),
+    [
+        (b"{", "expected JSON, found"),
+        (b"\xff", "expected JSON, found"),
+        (b"[]", "expected a JSON object, found list"),
+    ],
+)
 def test_a_bad_card(tmp_path: Path, card: bytes, message: str) -> None:
     file = GraphFile(inputs=[np.zeros(1, np.float32)], outputs=[np.zeros(1, np.float32)])
     file.chains[0].append(mlx_schema.IdCopyNode(x=file.input(0), out=file.output(0)))
@@ -173,8 +227,9 @@ class _Network(nn.Module):
         super().__init__()
         table = testing.quantize("Q4_K", 48, 256)
         self.embedding = testing.embedding(table, "Q4_K", torch.float32)
-        self.up = testing.linear(testing.quantize("Q8_0", 256, 256), "Q8_0", torch.float32,
-                                 torch.zeros(256))
+        self.up = testing.linear(
+            testing.quantize("Q8_0", 256, 256), "Q8_0", torch.float32, torch.zeros(256)
+        )
         self.head = testing.linear(table, "Q4_K", torch.float32)
 
     def forward(self, indices: torch.Tensor) -> torch.Tensor:
@@ -182,8 +237,13 @@ class _Network(nn.Module):
 
 
 def _exported(path: Path, mode: str) -> dict:
-    export_module(_Network().eval(), (torch.zeros(1, 1, dtype=torch.int64),), path, mode=mode,
-                  constant_methods={"get_max_seq_len": 64, "get_eos_ids": [2, 7]})
+    export_module(
+        _Network().eval(),
+        (torch.zeros(1, 1, dtype=torch.int64),),
+        path,
+        mode=mode,
+        constant_methods={"get_max_seq_len": 64, "get_eos_ids": [2, 7]},
+    )
     return inspect_pte.describe(Program(path))
 
 
@@ -191,10 +251,13 @@ def test_fused_program(tmp_path: Path) -> None:
     found = _exported(tmp_path / "fused.pte", "fused")
     assert [method["name"] for method in found["methods"]] == ["forward"]
     assert found["constant_methods"] == {
-        "get_max_seq_len": 64, "get_eos_ids": {"length": 2, "first": [2, 7]}}
+        "get_max_seq_len": 64,
+        "get_eos_ids": {"length": 2, "first": [2, 7]},
+    }
     assert "2 of [2, 7]" in inspect_pte.text(found)
-    assert [(kernel["type"], kernel["operation"], kernel["bias"]) for kernel in found["kernels"]
-            ] == [("Q4_K", "gather", False), ("Q8_0", "qmv", True), ("Q4_K", "qmv", False)]
+    assert [
+        (kernel["type"], kernel["operation"], kernel["bias"]) for kernel in found["kernels"]
+    ] == [("Q4_K", "gather", False), ("Q8_0", "qmv", True), ("Q4_K", "qmv", False)]
     groups = {group["type"]: group for group in found["constants"]["groups"]}
     assert groups["Q4_K"] == {"holds": "gguf", "type": "Q4_K", "count": 1, "bytes": 48 * 144}
     assert groups["Q8_0"]["bytes"] == 256 * 8 * 34 and groups["float32"]["holds"] == "dense"
@@ -204,10 +267,14 @@ def test_repacked_program(tmp_path: Path) -> None:
     """The looked-up table is one of affine values too, though a TakeNode reads it first."""
     found = _exported(tmp_path / "repack.pte", "repack")
     assert found["kernels"] == []
-    groups = {(group["holds"], group["type"]): group["bytes"]
-              for group in found["constants"]["groups"]}
-    assert groups == {("affine", "uint32"): 48 * 128 + 256 * 256, ("dense", "float32"): 1024,
-                      ("affine", "float32"): (48 + 256) * 8 * 2 * 4}
+    groups = {
+        (group["holds"], group["type"]): group["bytes"] for group in found["constants"]["groups"]
+    }
+    assert groups == {
+        ("affine", "uint32"): 48 * 128 + 256 * 256,
+        ("dense", "float32"): 1024,
+        ("affine", "float32"): (48 + 256) * 8 * 2 * 4,
+    }
 
 
 FLOATS = [fmt for fmt in FORMATS.values() if fmt.mlx_mode]
@@ -218,8 +285,11 @@ def test_program_repacked_in_a_float_mode(tmp_path: Path, fmt) -> None:
     module = testing.linear(testing.quantize(fmt.name, 8, 256), fmt.name, torch.float32)
     export_module(module, (torch.zeros(1, 256),), tmp_path / "floats.pte", mode="repack")
     found = inspect_pte.describe(Program(tmp_path / "floats.pte"))
-    groups = {(group["holds"], group["type"]): group["bytes"]
-              for group in found["constants"]["groups"]}
-    assert groups == {(fmt.mlx_mode, "uint32"): 8 * 128,
-                      (fmt.mlx_mode, "uint8"): 8 * 256 // fmt.group}
+    groups = {
+        (group["holds"], group["type"]): group["bytes"] for group in found["constants"]["groups"]
+    }
+    assert groups == {
+        (fmt.mlx_mode, "uint32"): 8 * 128,
+        (fmt.mlx_mode, "uint8"): 8 * 256 // fmt.group,
+    }
     assert f"uint8 of MLX's {fmt.mlx_mode} quantization" in inspect_pte.text(found)

@@ -20,8 +20,9 @@ class Claim:
     Affine scales and biases are rounded once to the activations' type.
     """
 
-    def __init__(self, fmt: BlockFormat, blocks: np.ndarray, view: formats.MLXView | None,
-                 dtype: str) -> None:
+    def __init__(
+        self, fmt: BlockFormat, blocks: np.ndarray, view: formats.MLXView | None, dtype: str
+    ) -> None:
         """blocks: uint8 (N, bytes per row). dtype: of the activations and the results."""
         self._dtype = dtype
         self._reach = formats.largest_magnitude(fmt, blocks)
@@ -48,8 +49,10 @@ class Claim:
         x = x.astype(np.float64)
         product = x @ self._weights.T
         bound = formats.linear_bound(x, self._reach, product, self._dtype)
-        return (accuracy.worst_fraction(out, product, bound, self._dtype),
-                accuracy.worst_relative(out, x @ self._exact.T))
+        return (
+            accuracy.worst_fraction(out, product, bound, self._dtype),
+            accuracy.worst_relative(out, x @ self._exact.T),
+        )
 
     def wrong(self, out: np.ndarray) -> int:
         """How many elements of `out`, float32 (N, K), are not the weights of these rows."""
@@ -65,7 +68,7 @@ def repacked_as(fmt: BlockFormat, blocks: np.ndarray, step: int) -> Read | None:
 
     step: rows that are read at a time.
     """
-    chunks = [blocks[first:first + step] for first in range(0, len(blocks), step)]
+    chunks = [blocks[first : first + step] for first in range(0, len(blocks), step)]
     for read in formats.VIEWS:
         if all(read(fmt, chunk) is not None for chunk in chunks):
             return read

@@ -35,8 +35,10 @@ class TiedProbe(torch.nn.Module):
         self.weight = torch.nn.Parameter(weight, requires_grad=False)
 
     def forward(self, x: torch.Tensor, indices: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        return (torch.nn.functional.linear(x, self.weight),
-                torch.nn.functional.embedding(indices, self.weight))
+        return (
+            torch.nn.functional.linear(x, self.weight),
+            torch.nn.functional.embedding(indices, self.weight),
+        )
 
 
 class ExpertsProbe(torch.nn.Module):
@@ -50,10 +52,13 @@ class ExpertsProbe(torch.nn.Module):
         self.weight = torch.nn.Parameter(weight, requires_grad=False)
         self.table = torch.nn.Parameter(table, requires_grad=False)
 
-    def forward(self, x: torch.Tensor, indices: torch.Tensor, chosen: torch.Tensor
-                ) -> tuple[torch.Tensor, torch.Tensor]:
-        return (torch.ops.mlx.gather_mm(x, self.weight.transpose(-1, -2), rhs_indices=chosen),
-                torch.nn.functional.embedding(indices, self.table))
+    def forward(
+        self, x: torch.Tensor, indices: torch.Tensor, chosen: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        return (
+            torch.ops.mlx.gather_mm(x, self.weight.transpose(-1, -2), rhs_indices=chosen),
+            torch.nn.functional.embedding(indices, self.table),
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -169,8 +174,7 @@ def _run(run: Runner, probe: Probe, x: np.ndarray, indices: np.ndarray) -> list[
     # Each row of x has the experts in an order of its own.
     random = np.random.default_rng(len(x))
     chosen = random.permuted(np.tile(np.arange(probe.experts), (len(x), 1)), axis=1)
-    products, rows = _float32(
-        run(values[:, None, None], mx.array(indices), mx.array(chosen)))
+    products, rows = _float32(run(values[:, None, None], mx.array(indices), mx.array(chosen)))
     in_order = np.take_along_axis(products[:, :, 0], np.argsort(chosen)[:, :, None], axis=1)
     return [in_order.reshape(len(x), -1), rows]
 

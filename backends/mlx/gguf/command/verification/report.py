@@ -62,13 +62,28 @@ class TensorReport:
         second = "repack mode (fused, no MLX form)" if self.repack.fused else "repacked"
         shape = "x".join(map(str, self.info.shape))
         verdict = "ok" if self.passed else "WRONG"
-        return (f"{self.info.name} {self.info.ggml_type} {shape}: fused {self.fused.describe()}; "
-                f"{second} {self.repack.describe()}; {verdict}, {self.seconds:.1f} s")
+        return (
+            f"{self.info.name} {self.info.ggml_type} {shape}: fused {self.fused.describe()}; "
+            f"{second} {self.repack.describe()}; {verdict}, {self.seconds:.1f} s"
+        )
 
 
-_HEADERS = ("type", "tensors", "weights", "bytes\nraw", ".pte bytes\nfused", ".pte bytes\nrepack",
-            "fused\n/ bound", "fused\nrelative", "fused\ngather", "repacked\n/ bound",
-            "repacked\nrelative", "repacked\ngather", "fused, no\nMLX form", "wrong")
+_HEADERS = (
+    "type",
+    "tensors",
+    "weights",
+    "bytes\nraw",
+    ".pte bytes\nfused",
+    ".pte bytes\nrepack",
+    "fused\n/ bound",
+    "fused\nrelative",
+    "fused\ngather",
+    "repacked\n/ bound",
+    "repacked\nrelative",
+    "repacked\ngather",
+    "fused, no\nMLX form",
+    "wrong",
+)
 
 _UNITS = (
     "/ bound: a product's worst |error| over its bound, 1 ulp + 4e-6 sum |x_k| r_k (r_k: the "
@@ -126,7 +141,14 @@ def unsupported_table(infos: Iterable[GGUFTensorInfo]) -> str:
     by_type: dict[str, list[GGUFTensorInfo]] = defaultdict(list)
     for info in infos:
         by_type[info.ggml_type].append(info)
-    rows = [(ggml_type, len(group), sum(info.weights for info in group),
-             sum(info.nbytes for info in group)) for ggml_type, group in by_type.items()]
+    rows = [
+        (
+            ggml_type,
+            len(group),
+            sum(info.weights for info in group),
+            sum(info.nbytes for info in group),
+        )
+        for ggml_type, group in by_type.items()
+    ]
     headers = ("not supported", "tensors", "weights", "bytes raw")
     return tables.render(headers, rows)

@@ -147,5 +147,5 @@ def _template_argument(value: int | bool | str) -> tuple[int, int]:
 
 
 def _name(dtype: torch.dtype | None) -> str | None:
-    """"float32" for torch.float32: the kernels' names of dtypes."""
+    """ "float32" for torch.float32: the kernels' names of dtypes."""
     return None if dtype is None else str(dtype).removeprefix("torch.")

@@ -80,9 +80,7 @@ def test_bias_from_an_input():
 
     blocks = quantize("Q4_K", 5, 256)
     x, bias = random((2, 256), torch.float32), random((5,), torch.float32, seed=2)
-    assert_product(
-        export(Model(blocks), x, bias)(x, bias), "Q4_K", blocks, x, torch.float32, bias
-    )
+    assert_product(export(Model(blocks), x, bias)(x, bias), "Q4_K", blocks, x, torch.float32, bias)
 
 
 def test_no_rows():

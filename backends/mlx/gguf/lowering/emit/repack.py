@@ -194,9 +194,7 @@ def _emit_reshape(P: MLXProgramBuilder, operands: Operands) -> None:
     P.emit(ReshapeNode(x=out, out=P.slot_to_tid(operands.out), shape=operands.shape))
 
 
-def _emit_unless_empty(
-    P: MLXProgramBuilder, operands: Operands, emit: Callable[[], None]
-) -> None:
+def _emit_unless_empty(P: MLXProgramBuilder, operands: Operands, emit: Callable[[], None]) -> None:
     rows.emit_by_rows(
         P,
         operands.rows,

@@ -83,9 +83,7 @@ def emit_by_rows(
         emit_empty: called for 0 rows.
     """
     limits = bounds([rows.count])
-    branches = [
-        (first, prepare()) for prepare, first, last in ranges if limits.meet(first, last)
-    ]
+    branches = [(first, prepare()) for prepare, first, last in ranges if limits.meet(first, last)]
     if limits.lower == 0:
         branches.insert(0, (0, emit_empty))
     at_least = {

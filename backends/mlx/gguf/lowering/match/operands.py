@@ -125,9 +125,7 @@ def of_experts(P: MLXProgramBuilder, node: Node, product: Product) -> Operands:
     )
 
 
-def _rows(
-    P: MLXProgramBuilder, node: Node, slot: Slot, count: int
-) -> tuple[list[IntOrVid], Rows]:
+def _rows(P: MLXProgramBuilder, node: Node, slot: Slot, count: int) -> tuple[list[IntOrVid], Rows]:
     """The first `count` sizes of a tensor, and their product."""
     sizes = DelegateState.of(P).sizes
     leading = sizes.leading(node, slot, count)

@@ -57,7 +57,7 @@ class Weight:
 
 
 def operator_name(node: object) -> str | None:
-    """"namespace::name" of the operator that `node` calls, None for anything else."""
+    """ "namespace::name" of the operator that `node` calls, None for anything else."""
     if not isinstance(node, Node) or node.op != "call_function":
         return None
     target = get_aten_target(node.target)
