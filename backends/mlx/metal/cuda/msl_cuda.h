@@ -48,22 +48,22 @@ namespace msl {
 // trip to memory before the first instruction.
 template <typename T>
 struct by_value {
-  T values[8];
+    T values[8];
 };
 
 MSL_FN uint thread_index() {
-  return threadIdx.x + blockDim.x * (threadIdx.y + blockDim.y * threadIdx.z);
+    return threadIdx.x + blockDim.x * (threadIdx.y + blockDim.y * threadIdx.z);
 }
 template <typename Position>
 MSL_FN metal::vec<uint, 3> position(Position p) {
-  return metal::vec<uint, 3>(p.x, p.y, p.z);
+    return metal::vec<uint, 3>(p.x, p.y, p.z);
 }
 
 }  // namespace msl
 
 // Two neighbours in the bytes of two 16-bit words each, see bytes_apart of the kernels.
 #define MSL_BYTES_APART(low, high) \
-  metal::vec<uint, 2>(__byte_perm(low, 0, 0x4140), __byte_perm(high, 0, 0x4140))
+    metal::vec<uint, 2>(__byte_perm(low, 0, 0x4140), __byte_perm(high, 0, 0x4140))
 
 // What functions.py puts before every function and every table of a kernel's text. A table is
 // read at as many places as there are lanes: not __constant__, which serves one at a time.

@@ -11,10 +11,10 @@
 namespace msl {
 template <typename T>
 MSL_FN T& threadgroup_memory(int id, const char* name) {
-  return *static_cast<T*>(msl_threadgroup_memory(id, name, sizeof(T), alignof(T)));
+    return *static_cast<T*>(msl_threadgroup_memory(id, name, sizeof(T), alignof(T)));
 }
 MSL_FN metal::vec<uint, 3> position(const uint32_t (&p)[3]) {
-  return metal::vec<uint, 3>(p[0], p[1], p[2]);
+    return metal::vec<uint, 3>(p[0], p[1], p[2]);
 }
 }  // namespace msl
 

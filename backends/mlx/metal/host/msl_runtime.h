@@ -10,18 +10,18 @@ extern "C" {
 
 // Metal's thread attributes, one field each; see metal_kernel's signature.
 struct msl_attributes {
-  uint32_t dispatch_threads_per_threadgroup[3];
-  uint32_t threads_per_threadgroup[3];
-  uint32_t thread_position_in_threadgroup[3];
-  uint32_t thread_position_in_grid[3];
-  uint32_t threadgroup_position_in_grid[3];
-  uint32_t threadgroups_per_grid[3];
-  uint32_t threads_per_grid[3];
-  uint32_t thread_index_in_threadgroup;
-  uint32_t simdgroups_per_threadgroup;
-  uint32_t dispatch_simdgroups_per_threadgroup;
-  uint32_t quadgroups_per_threadgroup;
-  uint32_t dispatch_quadgroups_per_threadgroup;
+    uint32_t dispatch_threads_per_threadgroup[3];
+    uint32_t threads_per_threadgroup[3];
+    uint32_t thread_position_in_threadgroup[3];
+    uint32_t thread_position_in_grid[3];
+    uint32_t threadgroup_position_in_grid[3];
+    uint32_t threadgroups_per_grid[3];
+    uint32_t threads_per_grid[3];
+    uint32_t thread_index_in_threadgroup;
+    uint32_t simdgroups_per_threadgroup;
+    uint32_t dispatch_simdgroups_per_threadgroup;
+    uint32_t quadgroups_per_threadgroup;
+    uint32_t dispatch_quadgroups_per_threadgroup;
 };
 
 // One compiled kernel: called once for every thread of the grid.
@@ -40,8 +40,8 @@ void msl_exchange(void* lane, msl_combine combine);
 // else its stack pointer is to be left in *save, and `to` is the stack to go on with, whose top
 // holds the address to go on at.
 struct msl_wait {
-  void* to;
-  void** save;
+    void* to;
+    void** save;
 };
 // Does that: pushes the callee-saved registers and the address to go on at first.
 void msl_switch(void** save, void* to);

@@ -1,3 +1,1 @@
-inline float twice(float v) {
-    return 2.0f * v;
-}
+inline float twice(float v) { return 2.0f * v; }

@@ -1,2 +1,2 @@
-    uint i = thread_position_in_grid.x;
-    out[i] = twice(x[i]);
+uint i = thread_position_in_grid.x;
+out[i] = twice(x[i]);

@@ -1,3 +1,3 @@
-    uint i = thread_position_in_grid.x;
-    threadgroup const float* p = x;
-    out[i] = p[i];
+uint i = thread_position_in_grid.x;
+threadgroup const float* p = x;
+out[i] = p[i];

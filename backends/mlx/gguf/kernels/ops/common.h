@@ -12,20 +12,24 @@ namespace gguf {
 // Loads of eight or four neighbours of a row of x, as operands of float FMAs. A row may
 // start at any element (a view of a larger buffer): its loads are packed, which needs the
 // alignment of one element only. Wide loads move 16 bytes at once where that many are aligned.
-template <typename T> struct Activation;
+template <typename T>
+struct Activation;
 
 inline bool aligned16(device const void* p) { return ((ulong)p & 15) == 0; }
 
 // Half stays half: as the operand of a float FMA it costs nothing on Apple GPUs.
-template <> struct Activation<half> {
+template <>
+struct Activation<half> {
     typedef half Staged;
     static void load4(device const half* p, thread half* v) {
         const half4 t = half4(*(device const packed_half4*)p);
-        GGUF_UNROLL for (uint i = 0; i < 4; ++i) v[i] = t[i];
+        GGUF_UNROLL
+        for (uint i = 0; i < 4; ++i) v[i] = t[i];
     }
     static void load8_wide(device const half* p, thread half* v) {
         const uint4 t = *(device const uint4*)p;
-        GGUF_UNROLL for (uint i = 0; i < 4; ++i) {
+        GGUF_UNROLL
+        for (uint i = 0; i < 4; ++i) {
             const half2 h = as_type<half2>((uint)t[i]);
             v[2 * i] = h.x;
             v[2 * i + 1] = h.y;
@@ -33,11 +37,13 @@ template <> struct Activation<half> {
     }
 };
 
-template <> struct Activation<float> {
+template <>
+struct Activation<float> {
     typedef float Staged;
     static void load4(device const float* p, thread float* v) {
         const float4 t = float4(*(device const packed_float4*)p);
-        GGUF_UNROLL for (uint i = 0; i < 4; ++i) v[i] = t[i];
+        GGUF_UNROLL
+        for (uint i = 0; i < 4; ++i) v[i] = t[i];
     }
     static void load8_wide(device const float* p, thread float* v) {
         load4(p, v);
@@ -46,7 +52,8 @@ template <> struct Activation<float> {
 };
 
 // A bfloat is the high half of a float: widened by one bit operation, no conversion.
-template <> struct Activation<bfloat> {
+template <>
+struct Activation<bfloat> {
     typedef float Staged;
     static void widen(uint t, thread float* v) {
         v[0] = as_type<float>(t << 16);
@@ -59,7 +66,8 @@ template <> struct Activation<bfloat> {
     }
     static void load8_wide(device const bfloat* p, thread float* v) {
         const uint4 t = *(device const uint4*)p;
-        GGUF_UNROLL for (uint i = 0; i < 4; ++i) widen((uint)t[i], v + 2 * i);
+        GGUF_UNROLL
+        for (uint i = 0; i < 4; ++i) widen((uint)t[i], v + 2 * i);
     }
 };
 
@@ -80,7 +88,8 @@ inline float load16(device const T* p, thread typename Activation<T>::Staged* v)
     load8<WIDE>(p, v);
     load8<WIDE>(p + APART, v + 8);
     float total = (float)v[0];
-    GGUF_UNROLL for (uint i = 1; i < 16; ++i) total += (float)v[i];
+    GGUF_UNROLL
+    for (uint i = 1; i < 16; ++i) total += (float)v[i];
     return total;
 }
 
@@ -95,8 +104,9 @@ inline uint2 bytes_apart(device const ushort* p) {
 }
 
 // The products of two pairs of weights with x[0] and x[2], in two chains.
-template <typename X> inline void dot2(half2 l, thread const X* xl, half2 h, thread const X* xh,
-                                       thread float& a, thread float& b) {
+template <typename X>
+inline void dot2(half2 l, thread const X* xl, half2 h, thread const X* xh, thread float& a,
+                 thread float& b) {
     a = fma((float)xl[0], (float)l.x, a);
     b = fma((float)xh[0], (float)h.x, b);
     a = fma((float)xl[2], (float)l.y, a);

@@ -13,8 +13,7 @@ struct Experts {
     uint count, n_rows, row_bytes;
 
     Experts(device const uchar* from, const constant int* shape)
-        : weight(from), count((uint)shape[0]), n_rows((uint)shape[1]),
-          row_bytes((uint)shape[2]) {}
+        : weight(from), count((uint)shape[0]), n_rows((uint)shape[1]), row_bytes((uint)shape[2]) {}
 
     bool has(long index) const { return index >= 0 && index < (long)count; }
     device const uchar* matrix(uint index) const {
@@ -23,8 +22,6 @@ struct Experts {
 };
 
 // The number of indices, as MLX passes their shape.
-inline uint elements(const constant int* shape, int ndim) {
-    return leading_rows(shape, ndim + 1);
-}
+inline uint elements(const constant int* shape, int ndim) { return leading_rows(shape, ndim + 1); }
 
 }  // namespace gguf

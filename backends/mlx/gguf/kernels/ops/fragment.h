@@ -30,7 +30,8 @@ struct Fragment {
 };
 
 // The matrix of which each lane gives its two elements.
-template <typename T> inline simdgroup_matrix<T, 8, 8> matrix_of(T first, T second) {
+template <typename T>
+inline simdgroup_matrix<T, 8, 8> matrix_of(T first, T second) {
     simdgroup_matrix<T, 8, 8> m;
     m.thread_elements()[0] = first;
     m.thread_elements()[1] = second;
@@ -53,7 +54,8 @@ inline void store(simdgroup_float8x8 tile, Fragment at, uint n0, uint m0, uint n
                   Bias bias, device OutT* out) {
     const uint n = n0 + at.row;
     if (n >= n_rows) return;
-    GGUF_UNROLL for (uint e = 0; e < 2; ++e) {
+    GGUF_UNROLL
+    for (uint e = 0; e < 2; ++e) {
         const uint m = m0 + at.column + e;
         if (m < rows.count)
             out[(ulong)rows.out(m) * n_rows + n] =

@@ -16,12 +16,14 @@ inline void gather(device const uchar* weight, Indices indices, device OutT* out
     float w[16];
     if (row >= 0 && row < (long)n_rows) {
         F::decode16(weight + (ulong)row * row_bytes + k / F::WEIGHTS * F::BYTES,
-                               k % F::WEIGHTS / 16, w);
+                    k % F::WEIGHTS / 16, w);
     } else {
-        GGUF_UNROLL for (uint i = 0; i < 16; ++i) w[i] = 0.0f;
+        GGUF_UNROLL
+        for (uint i = 0; i < 16; ++i) w[i] = 0.0f;
     }
     device OutT* to = out + (ulong)at.y * columns + k;
-    GGUF_UNROLL for (uint i = 0; i < 16; ++i) to[i] = (OutT)w[i];
+    GGUF_UNROLL
+    for (uint i = 0; i < 16; ++i) to[i] = (OutT)w[i];
 }
 
 }  // namespace gguf

@@ -21,10 +21,9 @@ inline void gather_qmv(device const InT* x, Experts experts, Indices indices, de
         return;
     }
     const ulong columns = experts.row_bytes / F::BYTES * F::WEIGHTS;
-    qmv<F, ROWS, 1, SIMDGROUPS, SPLIT_K>(x + group.y / repeat * columns,
-                                      experts.matrix((uint)index), NoBias(), to, partial,
-                                      experts.n_rows, experts.row_bytes, 1, group, simdgroup,
-                                      lane);
+    qmv<F, ROWS, 1, SIMDGROUPS, SPLIT_K>(
+        x + group.y / repeat * columns, experts.matrix((uint)index), NoBias(), to, partial,
+        experts.n_rows, experts.row_bytes, 1, group, simdgroup, lane);
 }
 
 }  // namespace gguf

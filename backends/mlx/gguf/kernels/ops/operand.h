@@ -9,9 +9,11 @@
 
 namespace gguf {
 
-template <typename T> struct Operand;
+template <typename T>
+struct Operand;
 
-template <> struct Operand<half> {
+template <>
+struct Operand<half> {
     typedef half2 Pair;
 
     enum : uint { MANTISSA = 10, BIAS = 15 };
@@ -25,11 +27,13 @@ template <> struct Operand<half> {
 
     static void load4(device const half* p, thread half* v) {
         const half4 t = half4(*(device const packed_half4*)p);
-        GGUF_UNROLL for (uint i = 0; i < 4; ++i) v[i] = t[i];
+        GGUF_UNROLL
+        for (uint i = 0; i < 4; ++i) v[i] = t[i];
     }
 };
 
-template <> struct Operand<bfloat> {
+template <>
+struct Operand<bfloat> {
     typedef bfloat2 Pair;
 
     enum : uint { MANTISSA = 7, BIAS = 127 };
@@ -48,11 +52,13 @@ template <> struct Operand<bfloat> {
 
     static void load4(device const bfloat* p, thread bfloat* v) {
         const ushort4 t = ushort4(*(device const packed_ushort4*)p);
-        GGUF_UNROLL for (uint i = 0; i < 4; ++i) v[i] = as_type<bfloat>((ushort)t[i]);
+        GGUF_UNROLL
+        for (uint i = 0; i < 4; ++i) v[i] = as_type<bfloat>((ushort)t[i]);
     }
 };
 
-template <> struct Operand<float> {
+template <>
+struct Operand<float> {
     typedef float2 Pair;
 
     enum : uint { MANTISSA = 10, BIAS = 15 };  // by way of halves
@@ -68,36 +74,44 @@ template <> struct Operand<float> {
 
     static void load4(device const float* p, thread float* v) {
         const float4 t = float4(*(device const packed_float4*)p);
-        GGUF_UNROLL for (uint i = 0; i < 4; ++i) v[i] = t[i];
+        GGUF_UNROLL
+        for (uint i = 0; i < 4; ++i) v[i] = t[i];
     }
 };
 
 // Integers of COUNT bits at bit `at` of both halves of `word`, at bit `to` of a quant, where
 // X has it in the mantissa of 2^BITS + q. `at` is known when compiled: one shift.
-template <typename X, uint BITS, uint COUNT> inline uint field(uint word, uint at, uint to = 0) {
+template <typename X, uint BITS, uint COUNT>
+inline uint field(uint word, uint at, uint to = 0) {
     const uint bit = X::MANTISSA - BITS + to;
     const uint moved = at <= bit ? word << (bit - at) : word >> (at - bit);
     return moved & ((1u << COUNT) - 1) * 0x00010001u << bit;
 }
 
 // A pair of numbers 2^BITS + q, from the fields of q.
-template <typename X, uint BITS> inline typename X::Pair pair(uint fields) {
+template <typename X, uint BITS>
+inline typename X::Pair pair(uint fields) {
     return X::from_bits(fields | ((X::BIAS + BITS) << X::MANTISSA) * 0x00010001u);
 }
 
 // COUNT activations: 2, or a multiple of 4.
-template <uint COUNT, typename T> inline void load(device const T* p, thread T* v) {
+template <uint COUNT, typename T>
+inline void load(device const T* p, thread T* v) {
     if (COUNT % 4 == 0) {
-        GGUF_UNROLL for (uint i = 0; i < COUNT / 4; ++i) Operand<T>::load4(p + 4 * i, v + 4 * i);
+        GGUF_UNROLL
+        for (uint i = 0; i < COUNT / 4; ++i) Operand<T>::load4(p + 4 * i, v + 4 * i);
     } else {
-        GGUF_UNROLL for (uint i = 0; i < COUNT; ++i) v[i] = p[i];
+        GGUF_UNROLL
+        for (uint i = 0; i < COUNT; ++i) v[i] = p[i];
     }
 }
 
 // The sum of COUNT activations, a multiple of 8. WIDE: `p` is aligned to 16 bytes.
-template <uint COUNT, bool WIDE, typename T> inline float sum_of(device const T* p) {
+template <uint COUNT, bool WIDE, typename T>
+inline float sum_of(device const T* p) {
     float total = 0.0f;
-    GGUF_UNROLL for (uint i = 0; i < COUNT; i += 8) {
+    GGUF_UNROLL
+    for (uint i = 0; i < COUNT; i += 8) {
         typename Activation<T>::Staged v[8];
         load8<WIDE>(p + i, v);
         total += (((float)v[0] + (float)v[1]) + ((float)v[2] + (float)v[3])) +

@@ -13,15 +13,16 @@
 
 namespace gguf {
 
-template <typename F, typename InT> struct MatMat {
+template <typename F, typename InT>
+struct MatMat {
     enum : uint {
-        N = 64,                     // outputs of a tile
-        M = 32,                     // rows of x of a tile
-        K = 32,                     // weights of a row taken at a time
+        N = 64,  // outputs of a tile
+        M = 32,  // rows of x of a tile
+        K = 32,  // weights of a row taken at a time
         GROUP = F::Matrix::GROUP,
-        GROUPS = K / GROUP,         // groups taken at a time
+        GROUPS = K / GROUP,  // groups taken at a time
         E = GROUP / 8,
-        STRIDE = K + 16 / sizeof(InT),  // of a row of a tile: rows start in different banks
+        STRIDE = K + 16 / sizeof(InT),   // of a row of a tile: rows start in different banks
         FACTORS = (2 * N + M) * GROUPS,  // scales and offsets of weights, sums of x
     };
     typedef Operand<InT> X;
@@ -31,12 +32,14 @@ template <typename F, typename InT> struct MatMat {
     static void stage_weights(thread const typename F::Matrix& from, uint i, uint part,
                               threadgroup Pair* to) {
         constexpr uint RUNS = 16 / (2 * E);
-        GGUF_UNROLL for (uint r = 0; r < RUNS; ++r) {
+        GGUF_UNROLL
+        for (uint r = 0; r < RUNS; ++r) {
             typename X::Pair q[E];
             const uint run = part * RUNS + r;
             const uint g = i + run / 4, t = run % 4;
             from.template quants<X>(from.words(g, t), g, t, q);
-            GGUF_UNROLL for (uint e = 0; e < E; ++e) to[r * E + e] = q[e];
+            GGUF_UNROLL
+            for (uint e = 0; e < E; ++e) to[r * E + e] = q[e];
         }
     }
 
@@ -45,8 +48,10 @@ template <typename F, typename InT> struct MatMat {
         InT v[8];
         load<8>(from, v);
         float total = 0.0f;
-        GGUF_UNROLL for (uint i = 0; i < 8; ++i) total += (float)v[i];
-        GGUF_UNROLL for (uint i = 0; i < 4; ++i) {
+        GGUF_UNROLL
+        for (uint i = 0; i < 8; ++i) total += (float)v[i];
+        GGUF_UNROLL
+        for (uint i = 0; i < 4; ++i) {
             const uint first = i / E * (2 * E) + i % E;
             to[i] = X::join(v[first], v[first + E]);
         }
@@ -58,8 +63,8 @@ template <typename F, typename InT> struct MatMat {
 template <typename F, typename InT, typename OutT, typename Bias, typename Pair, typename Rows>
 inline void qmm(device const InT* x, device const uchar* weight, Bias bias, device OutT* out,
                 threadgroup Pair* w_pairs, threadgroup Pair* x_pairs, threadgroup float* factors,
-                uint n_rows, uint row_bytes, Rows rows, uint n0, uint thread_index,
-                uint simdgroup, uint lane) {
+                uint n_rows, uint row_bytes, Rows rows, uint n0, uint thread_index, uint simdgroup,
+                uint lane) {
     typedef MatMat<F, InT> T;
     typedef typename F::Matrix Matrix;
     const uint columns = row_bytes / F::BYTES * F::WEIGHTS;
@@ -82,8 +87,10 @@ inline void qmm(device const InT* x, device const uchar* weight, Bias bias, devi
     const Fragment at(lane);
     const uint n_tile = simdgroup % 2 * 32, m_tile = simdgroup / 2 * 16;
     simdgroup_float8x8 sum[4][2];
-    GGUF_UNROLL for (uint n = 0; n < 4; ++n) {
-        GGUF_UNROLL for (uint m = 0; m < 2; ++m) sum[n][m] = zeros();
+    GGUF_UNROLL
+    for (uint n = 0; n < 4; ++n) {
+        GGUF_UNROLL
+        for (uint m = 0; m < 2; ++m) sum[n][m] = zeros();
     }
 
     for (uint k = 0; k < columns; k += 8 * T::GROUP) {
@@ -104,31 +111,42 @@ inline void qmm(device const InT* x, device const uchar* weight, Bias bias, devi
             if (x_part % PARTS == 0) x_sums[x_row * T::GROUPS + x_part / PARTS] = x_sum;
             threadgroup_barrier(mem_flags::mem_threadgroup);
 
-            GGUF_UNROLL for (uint g = 0; g < T::GROUPS; ++g) {
+            GGUF_UNROLL
+            for (uint g = 0; g < T::GROUPS; ++g) {
                 simdgroup_float8x8 product[4][2];
-                GGUF_UNROLL for (uint n = 0; n < 4; ++n) {
-                    GGUF_UNROLL for (uint m = 0; m < 2; ++m) product[n][m] = zeros();
+                GGUF_UNROLL
+                for (uint n = 0; n < 4; ++n) {
+                    GGUF_UNROLL
+                    for (uint m = 0; m < 2; ++m) product[n][m] = zeros();
                 }
-                GGUF_UNROLL for (uint e = 0; e < T::E; ++e) {
+                GGUF_UNROLL
+                for (uint e = 0; e < T::E; ++e) {
                     const uint kk = g * T::GROUP + 8 * e;
                     simdgroup_matrix<InT, 8, 8> left[4], right[2];
-                    GGUF_UNROLL for (uint n = 0; n < 4; ++n)
+                    GGUF_UNROLL
+                    for (uint n = 0; n < 4; ++n)
                         simdgroup_load(left[n], w_tile + (n_tile + 8 * n) * T::STRIDE + kk,
                                        T::STRIDE);
-                    GGUF_UNROLL for (uint m = 0; m < 2; ++m)
+                    GGUF_UNROLL
+                    for (uint m = 0; m < 2; ++m)
                         simdgroup_load(right[m], x_tile + (m_tile + 8 * m) * T::STRIDE + kk,
                                        T::STRIDE, ulong2(0, 0), true);
-                    GGUF_UNROLL for (uint n = 0; n < 4; ++n) {
-                        GGUF_UNROLL for (uint m = 0; m < 2; ++m)
+                    GGUF_UNROLL
+                    for (uint n = 0; n < 4; ++n) {
+                        GGUF_UNROLL
+                        for (uint m = 0; m < 2; ++m)
                             simdgroup_multiply_accumulate(product[n][m], left[n], right[m],
                                                           product[n][m]);
                     }
                 }
-                GGUF_UNROLL for (uint n = 0; n < 4; ++n) {
+                GGUF_UNROLL
+                for (uint n = 0; n < 4; ++n) {
                     const uint row = (n_tile + 8 * n + at.row) * T::GROUPS + g;
                     const float scale = scales[row], offset = offsets[row];
-                    GGUF_UNROLL for (uint m = 0; m < 2; ++m) {
-                        GGUF_UNROLL for (uint e = 0; e < 2; ++e) {
+                    GGUF_UNROLL
+                    for (uint m = 0; m < 2; ++m) {
+                        GGUF_UNROLL
+                        for (uint e = 0; e < 2; ++e) {
                             const uint column = m_tile + 8 * m + at.column + e;
                             const float x_sum = x_sums[column * T::GROUPS + g];
                             sum[n][m].thread_elements()[e] =
@@ -141,8 +159,10 @@ inline void qmm(device const InT* x, device const uchar* weight, Bias bias, devi
         }
     }
 
-    GGUF_UNROLL for (uint n = 0; n < 4; ++n) {
-        GGUF_UNROLL for (uint m = 0; m < 2; ++m)
+    GGUF_UNROLL
+    for (uint n = 0; n < 4; ++n) {
+        GGUF_UNROLL
+        for (uint m = 0; m < 2; ++m)
             store(sum[n][m], at, n0 + n_tile + 8 * n, m_tile + 8 * m, n_rows, rows, bias, out);
     }
 }

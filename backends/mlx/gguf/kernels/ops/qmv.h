@@ -35,8 +35,8 @@ inline void accumulate(MatVec mat_vec, device const InT* x, uint x_stride,
 template <typename F, uint ROWS, uint X_ROWS, uint SIMDGROUPS, bool SPLIT_K, typename InT,
           typename OutT, typename Bias>
 inline void qmv(device const InT* x, device const uchar* weight, Bias bias, device OutT* out,
-                threadgroup float* partial, uint n_rows, uint row_bytes, uint x_count,
-                uint3 group, uint simdgroup, uint lane) {
+                threadgroup float* partial, uint n_rows, uint row_bytes, uint x_count, uint3 group,
+                uint simdgroup, uint lane) {
     typedef typename F::template MatVec<ROWS, X_ROWS> MatVec;
     typedef typename F::Word Word;
     constexpr uint LANES = MatVec::LANES, STEP = 32 / LANES * (SPLIT_K ? SIMDGROUPS : 1);
@@ -55,11 +55,13 @@ inline void qmv(device const InT* x, device const uchar* weight, Bias bias, devi
     // addition and, for most loads, no addition at all in the loop for a row.
     device const Word* rows[ROWS];
     float sum[SUMS];  // [row][row of x]
-    GGUF_UNROLL for (uint r = 0; r < ROWS; ++r) {
+    GGUF_UNROLL
+    for (uint r = 0; r < ROWS; ++r) {
         // Rows past the last are computed from the last one and not stored.
         rows[r] = (device const Word*)(weight + (ulong)min(row0 + r, n_rows - 1) * row_bytes);
     }
-    GGUF_UNROLL for (uint i = 0; i < SUMS; ++i) sum[i] = 0.0f;
+    GGUF_UNROLL
+    for (uint i = 0; i < SUMS; ++i) sum[i] = 0.0f;
     if (MatVec::WIDE_X && aligned16(x_lane))  // rows are a multiple of 32 elements apart
         accumulate<MatVec::WIDE_X, STEP, F::WEIGHTS, BLOCK_WORDS>(mat_vec, x_lane, x_stride, rows,
                                                                   first, blocks, sum);
@@ -67,7 +69,8 @@ inline void qmv(device const InT* x, device const uchar* weight, Bias bias, devi
         accumulate<false, STEP, F::WEIGHTS, BLOCK_WORDS>(mat_vec, x_lane, x_stride, rows, first,
                                                          blocks, sum);
 
-    GGUF_UNROLL for (uint i = 0; i < SUMS; ++i) {
+    GGUF_UNROLL
+    for (uint i = 0; i < SUMS; ++i) {
         const uint row = row0 + i / X_ROWS, m = i % X_ROWS;
         const float total = MatVec::finish(simd_sum(sum[i]));
         if (SPLIT_K) {
@@ -81,7 +84,8 @@ inline void qmv(device const InT* x, device const uchar* weight, Bias bias, devi
         const uint row = row0 + lane / X_ROWS, m = lane % X_ROWS;
         if (simdgroup == 0 && lane < SUMS && row < n_rows && m < x_count) {
             float total = 0.0f;
-            GGUF_UNROLL for (uint s = 0; s < SIMDGROUPS; ++s) total += partial[s * SUMS + lane];
+            GGUF_UNROLL
+            for (uint s = 0; s < SIMDGROUPS; ++s) total += partial[s * SUMS + lane];
             out[(ulong)m * n_rows + row] = (OutT)(total + (float)bias[row]);
         }
     }

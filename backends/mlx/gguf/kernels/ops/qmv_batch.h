@@ -23,9 +23,9 @@ namespace gguf {
 
 template <typename F, uint TILES, uint X_TILES, uint SIMDGROUPS, typename InT, typename OutT,
           typename Bias>
-inline void qmv_batch(device const InT* x, device const uchar* weight, Bias bias,
-                      device OutT* out, threadgroup float* partial, uint n_rows,
-                      uint row_bytes, uint m_rows, uint3 group, uint simdgroup, uint lane) {
+inline void qmv_batch(device const InT* x, device const uchar* weight, Bias bias, device OutT* out,
+                      threadgroup float* partial, uint n_rows, uint row_bytes, uint m_rows,
+                      uint3 group, uint simdgroup, uint lane) {
     typedef typename F::Matrix Matrix;
     typedef Operand<InT> X;
     constexpr uint GROUP = Matrix::GROUP, E = GROUP / 8;
@@ -36,70 +36,89 @@ inline void qmv_batch(device const InT* x, device const uchar* weight, Bias bias
 
     // Rows past the last, of weights and of x, repeat the last one and are not stored.
     device const uchar* rows[TILES];
-    GGUF_UNROLL for (uint t = 0; t < TILES; ++t)
+    GGUF_UNROLL
+    for (uint t = 0; t < TILES; ++t)
         rows[t] = weight + (ulong)min(n0 + 8 * t + at.row, n_rows - 1) * row_bytes;
     device const InT* x_rows[X_TILES][2];
-    GGUF_UNROLL for (uint u = 0; u < X_TILES; ++u) {
-        GGUF_UNROLL for (uint e = 0; e < 2; ++e)
+    GGUF_UNROLL
+    for (uint u = 0; u < X_TILES; ++u) {
+        GGUF_UNROLL
+        for (uint e = 0; e < 2; ++e)
             x_rows[u][e] = x + (ulong)min(m0 + 8 * u + at.column + e, m_rows - 1) * columns;
     }
     const bool wide = aligned16(x);
 
     simdgroup_float8x8 sum[TILES][X_TILES];
-    GGUF_UNROLL for (uint t = 0; t < TILES; ++t) {
-        GGUF_UNROLL for (uint u = 0; u < X_TILES; ++u) sum[t][u] = zeros();
+    GGUF_UNROLL
+    for (uint t = 0; t < TILES; ++t) {
+        GGUF_UNROLL
+        for (uint u = 0; u < X_TILES; ++u) sum[t][u] = zeros();
     }
     for (uint g = simdgroup * 8; g < groups; g += SIMDGROUPS * 8) {
         Matrix left[TILES];
-        GGUF_UNROLL for (uint t = 0; t < TILES; ++t) left[t].load(rows[t], g);
+        GGUF_UNROLL
+        for (uint t = 0; t < TILES; ++t) left[t].load(rows[t], g);
 
         // What all weights of a group have besides scale times quant goes with the sum of the
         // group's activations. The lanes of `row` add up group g + row; all need all sums.
         float x_sums[X_TILES][2];
         if (Matrix::HAS_OFFSETS) {
             const uint from = min(g + at.row, groups - 1) * GROUP;
-            GGUF_UNROLL for (uint u = 0; u < X_TILES; ++u) {
-                GGUF_UNROLL for (uint e = 0; e < 2; ++e)
+            GGUF_UNROLL
+            for (uint u = 0; u < X_TILES; ++u) {
+                GGUF_UNROLL
+                for (uint e = 0; e < 2; ++e)
                     x_sums[u][e] = wide ? sum_of<GROUP, true>(x_rows[u][e] + from)
                                         : sum_of<GROUP, false>(x_rows[u][e] + from);
             }
         }
 
         typename Matrix::Words next[TILES];
-        GGUF_UNROLL for (uint t = 0; t < TILES; ++t) next[t] = left[t].words(0, at.column / 2);
-        GGUF_UNROLL for (uint i = 0; i < 8; ++i) {
+        GGUF_UNROLL
+        for (uint t = 0; t < TILES; ++t) next[t] = left[t].words(0, at.column / 2);
+        GGUF_UNROLL
+        for (uint i = 0; i < 8; ++i) {
             if (g + i >= groups) break;
             // A group is read while the one before it is multiplied.
             const bool is_last = i == 7 || (!WHOLE && g + i + 1 >= groups);
             typename Matrix::Words words[TILES];
-            GGUF_UNROLL for (uint t = 0; t < TILES; ++t) {
+            GGUF_UNROLL
+            for (uint t = 0; t < TILES; ++t) {
                 words[t] = next[t];
                 if (!is_last) next[t] = left[t].words(i + 1, at.column / 2);
             }
             simdgroup_matrix<InT, 8, 8> right[X_TILES][E];
             float x_sum[X_TILES][2];
-            GGUF_UNROLL for (uint u = 0; u < X_TILES; ++u) {
+            GGUF_UNROLL
+            for (uint u = 0; u < X_TILES; ++u) {
                 InT v0[E], v1[E];
                 load<E>(x_rows[u][0] + (g + i) * GROUP + E * at.row, v0);
                 load<E>(x_rows[u][1] + (g + i) * GROUP + E * at.row, v1);
-                GGUF_UNROLL for (uint e = 0; e < E; ++e) right[u][e] = matrix_of(v0[e], v1[e]);
+                GGUF_UNROLL
+                for (uint e = 0; e < E; ++e) right[u][e] = matrix_of(v0[e], v1[e]);
                 if (Matrix::HAS_OFFSETS) {
-                    GGUF_UNROLL for (uint e = 0; e < 2; ++e)
+                    GGUF_UNROLL
+                    for (uint e = 0; e < 2; ++e)
                         x_sum[u][e] = simd_shuffle(x_sums[u][e], at.lane_of_row(i));
                 }
             }
-            GGUF_UNROLL for (uint t = 0; t < TILES; ++t) {
+            GGUF_UNROLL
+            for (uint t = 0; t < TILES; ++t) {
                 typename X::Pair q[E];
                 left[t].template quants<X>(words[t], i, at.column / 2, q);
                 simdgroup_matrix<InT, 8, 8> weights[E];
-                GGUF_UNROLL for (uint e = 0; e < E; ++e)
+                GGUF_UNROLL
+                for (uint e = 0; e < E; ++e)
                     weights[e] = matrix_of(X::first(q[e]), X::second(q[e]));
                 const float scale = left[t].scale(i), offset = left[t].offset(i);
-                GGUF_UNROLL for (uint u = 0; u < X_TILES; ++u) {
+                GGUF_UNROLL
+                for (uint u = 0; u < X_TILES; ++u) {
                     simdgroup_float8x8 product = zeros();
-                    GGUF_UNROLL for (uint e = 0; e < E; ++e)
+                    GGUF_UNROLL
+                    for (uint e = 0; e < E; ++e)
                         simdgroup_multiply_accumulate(product, weights[e], right[u][e], product);
-                    GGUF_UNROLL for (uint e = 0; e < 2; ++e) {
+                    GGUF_UNROLL
+                    for (uint e = 0; e < 2; ++e) {
                         float total = sum[t][u].thread_elements()[e];
                         if (Matrix::HAS_OFFSETS) total = fma(offset, x_sum[u][e], total);
                         sum[t][u].thread_elements()[e] =
@@ -112,9 +131,12 @@ inline void qmv_batch(device const InT* x, device const uchar* weight, Bias bias
 
     // partial[simdgroup][tile][element of the tile], elements in the order of the lanes.
     constexpr uint ALL = TILES * X_TILES;
-    GGUF_UNROLL for (uint t = 0; t < TILES; ++t) {
-        GGUF_UNROLL for (uint u = 0; u < X_TILES; ++u) {
-            GGUF_UNROLL for (uint e = 0; e < 2; ++e)
+    GGUF_UNROLL
+    for (uint t = 0; t < TILES; ++t) {
+        GGUF_UNROLL
+        for (uint u = 0; u < X_TILES; ++u) {
+            GGUF_UNROLL
+            for (uint e = 0; e < 2; ++e)
                 partial[(simdgroup * ALL + t * X_TILES + u) * 64 + 2 * lane + e] =
                     sum[t][u].thread_elements()[e];
         }
@@ -122,9 +144,10 @@ inline void qmv_batch(device const InT* x, device const uchar* weight, Bias bias
     threadgroup_barrier(mem_flags::mem_threadgroup);
     for (uint t = simdgroup; t < ALL; t += SIMDGROUPS) {
         float total[2] = {0.0f, 0.0f};
-        GGUF_UNROLL for (uint s = 0; s < SIMDGROUPS; ++s) {
-            GGUF_UNROLL for (uint e = 0; e < 2; ++e)
-                total[e] += partial[(s * ALL + t) * 64 + 2 * lane + e];
+        GGUF_UNROLL
+        for (uint s = 0; s < SIMDGROUPS; ++s) {
+            GGUF_UNROLL
+            for (uint e = 0; e < 2; ++e) total[e] += partial[(s * ALL + t) * 64 + 2 * lane + e];
         }
         store(matrix_of(total[0], total[1]), at, n0 + t / X_TILES * 8, t % X_TILES * 8, n_rows,
               RowRange{m0, m_rows - m0}, bias, out);

@@ -17,18 +17,18 @@ namespace gguf {
 
 // A block: its row and the words before it. Kept apart, so that a load needs additions of 32
 // bits only, and none for what is known when compiled.
-template <typename Word> struct BlockAt {
+template <typename Word>
+struct BlockAt {
     device const Word* row;
     uint at;
 
     Word operator[](uint i) const { return row[at + i]; }
-    uint byte(uint i) const {
-        return ((device const uchar*)row)[at * (uint)sizeof(Word) + i];
-    }
+    uint byte(uint i) const { return ((device const uchar*)row)[at * (uint)sizeof(Word) + i]; }
 };
 
 // Eight groups of a row, as the left operands of matrix products.
-template <typename F> struct GroupedMatrix {
+template <typename F>
+struct GroupedMatrix {
     enum : uint {
         GROUP = F::GROUP,
         GROUPS = F::WEIGHTS / F::GROUP,  // of a block
@@ -62,13 +62,14 @@ template <typename F> struct GroupedMatrix {
             F::quants4(block(i), at, v);
         else
             F::quants8(block(i), at / 2, v);
-        GGUF_UNROLL for (uint e = 0; e < E; ++e)
-            q[e] = X::exact(F::exact(v[e]), F::exact(v[e + E]));
+        GGUF_UNROLL
+        for (uint e = 0; e < E; ++e) q[e] = X::exact(F::exact(v[e]), F::exact(v[e + E]));
     }
 };
 
 // The mat-vec of one lane: 16 weights of a block, which share a scale.
-template <typename F, uint ROWS, uint X_ROWS> struct GroupedMatVec {
+template <typename F, uint ROWS, uint X_ROWS>
+struct GroupedMatVec {
     enum : uint { LANES = F::WEIGHTS / 16, WIDE_X = 0 };
     typedef typename F::Word Word;
 
@@ -83,25 +84,32 @@ template <typename F, uint ROWS, uint X_ROWS> struct GroupedMatVec {
               thread float* sum) const {
         typename Activation<InT>::Staged v[X_ROWS][16];
         float start[X_ROWS], scaled_sum[X_ROWS];
-        GGUF_UNROLL for (uint m = 0; m < X_ROWS; ++m) {
+        GGUF_UNROLL
+        for (uint m = 0; m < X_ROWS; ++m) {
             const float x_sum = load16<WIDE, 8>(x + m * x_stride, v[m]);
             start[m] = F::ZERO ? -(float)F::ZERO * x_sum : 0.0f;
             scaled_sum[m] = (float)F::UNIT * x_sum;
         }
         const uint group = 16 * part / F::GROUP;
-        GGUF_UNROLL for (uint r = 0; r < ROWS; ++r) {
+        GGUF_UNROLL
+        for (uint r = 0; r < ROWS; ++r) {
             const BlockAt<Word> block = {rows[r], at};
             float s[X_ROWS];
-            GGUF_UNROLL for (uint m = 0; m < X_ROWS; ++m) s[m] = start[m];
-            GGUF_UNROLL for (uint c = 0; c < 2; ++c) {
+            GGUF_UNROLL
+            for (uint m = 0; m < X_ROWS; ++m) s[m] = start[m];
+            GGUF_UNROLL
+            for (uint c = 0; c < 2; ++c) {
                 half q[8];
                 F::quants8(block, 2 * part + c, q);
-                GGUF_UNROLL for (uint m = 0; m < X_ROWS; ++m) {
-                    GGUF_UNROLL for (uint e = 0; e < 8; ++e)
+                GGUF_UNROLL
+                for (uint m = 0; m < X_ROWS; ++m) {
+                    GGUF_UNROLL
+                    for (uint e = 0; e < 8; ++e)
                         s[m] = fma((float)v[m][8 * c + e], (float)q[e], s[m]);
                 }
             }
-            GGUF_UNROLL for (uint m = 0; m < X_ROWS; ++m) {
+            GGUF_UNROLL
+            for (uint m = 0; m < X_ROWS; ++m) {
                 thread float* to = sum + r * X_ROWS + m;
                 if (F::HAS_MINIMA) *to = fma(F::minimum(block, group), scaled_sum[m], *to);
                 *to = fma(F::scale(block, group), s[m], *to);
@@ -112,18 +120,21 @@ template <typename F, uint ROWS, uint X_ROWS> struct GroupedMatVec {
     static float finish(float sum) { return sum / (float)F::UNIT; }
 };
 
-template <typename F, typename BlockWord> struct Grouped {
+template <typename F, typename BlockWord>
+struct Grouped {
     enum : uint { HAS_MINIMA = 0, ZERO = 0, UNIT = 1 };
     typedef BlockWord Word;
     typedef GroupedMatrix<F> Matrix;
-    template <uint ROWS, uint X_ROWS> using MatVec = GroupedMatVec<F, ROWS, X_ROWS>;
+    template <uint ROWS, uint X_ROWS>
+    using MatVec = GroupedMatVec<F, ROWS, X_ROWS>;
 
     static float minimum(BlockAt<Word>, uint) { return 0.0f; }
 
     static void quants4(BlockAt<Word> block, uint i, thread half* h) {
         half v[8];
         F::quants8(block, i / 2, v);
-        GGUF_UNROLL for (uint e = 0; e < 4; ++e) h[e] = i % 2 ? v[4 + e] : v[e];
+        GGUF_UNROLL
+        for (uint e = 0; e < 4; ++e) h[e] = i % 2 ? v[4 + e] : v[e];
     }
     static void quants8(BlockAt<Word> block, uint i, thread half* h) {
         F::quants4(block, 2 * i, h);
@@ -140,10 +151,12 @@ template <typename F, typename BlockWord> struct Grouped {
         const BlockAt<Word> block = {(device const Word*)from, 0};
         const uint group = 16 * i / F::GROUP;
         const float scale = F::scale(block, group);
-        GGUF_UNROLL for (uint c = 0; c < 2; ++c) {
+        GGUF_UNROLL
+        for (uint c = 0; c < 2; ++c) {
             half q[8];
             F::quants8(block, 2 * i + c, q);
-            GGUF_UNROLL for (uint e = 0; e < 8; ++e)
+            GGUF_UNROLL
+            for (uint e = 0; e < 8; ++e)
                 w[8 * c + e] = F::HAS_MINIMA
                                    ? fma(scale, (float)exact(q[e]), F::minimum(block, group))
                                    : scale * (float)exact(q[e]);
@@ -171,7 +184,8 @@ inline void bytes4(uint word, thread half* h) {
 
 // The lowest nibbles of four bytes as indices of a table of 16 values.
 inline void look_up4(constant half* table, uint word, thread half* q) {
-    GGUF_UNROLL for (uint e = 0; e < 4; ++e) q[e] = table[word >> 8 * e & 15];
+    GGUF_UNROLL
+    for (uint e = 0; e < 4; ++e) q[e] = table[word >> 8 * e & 15];
 }
 
 }  // namespace gguf

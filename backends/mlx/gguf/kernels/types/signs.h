@@ -16,7 +16,8 @@ inline void signed8(half2 q04, half2 q15, half2 q26, half2 q37, uint signs, uint
     // The last pair's come to where halves have their signs, the others' below. Left shifts by
     // up to 4 are additions on Apple GPUs; all others cost 4 times as much.
     const uint spread = signs << 12 | signs << 24;
-    GGUF_UNROLL for (uint k = 0; k < 4; ++k) {
+    GGUF_UNROLL
+    for (uint k = 0; k < 4; ++k) {
         const uint sign_bits = (spread << (3 - k) & 0x80008000u) ^ (k == 3 ? eighth : 0);
         const half2 pair = as_type<half2>(as_type<uint>(pairs[k]) ^ sign_bits);
         q[k] = pair.x;

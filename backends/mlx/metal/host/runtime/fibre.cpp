@@ -78,37 +78,37 @@ msl_switch:
 namespace msl {
 
 StackPool::StackPool() {
-  // One stack more than needed, to align the first.
-  const size_t bytes = kStackBytes * (kMaxThreads + 1);
-  mapping_ = mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
-                  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (mapping_ == MAP_FAILED) {
-    perror("metal host runtime: cannot reserve stacks");
-    abort();
-  }
-  const uintptr_t address = reinterpret_cast<uintptr_t>(mapping_);
-  begin_ = (address + kStackBytes - 1) & ~uintptr_t(kStackBytes - 1);
+    // One stack more than needed, to align the first.
+    const size_t bytes = kStackBytes * (kMaxThreads + 1);
+    mapping_ = mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
+                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (mapping_ == MAP_FAILED) {
+        perror("metal host runtime: cannot reserve stacks");
+        abort();
+    }
+    const uintptr_t address = reinterpret_cast<uintptr_t>(mapping_);
+    begin_ = (address + kStackBytes - 1) & ~uintptr_t(kStackBytes - 1);
 }
 
 StackPool::~StackPool() { munmap(mapping_, kStackBytes * (kMaxThreads + 1)); }
 
 void* StackPool::prepare(int index, Threadgroup* group, void (*entry)()) {
-  const uintptr_t stack = begin_ + kStackBytes * index;
-  fibre_of_stack(stack)->group = group;
-  // Stack tops are staggered for the same reason as the records.
-  uintptr_t top = stack + kStackBytes - 64 - index % 64 * 64;
+    const uintptr_t stack = begin_ + kStackBytes * index;
+    fibre_of_stack(stack)->group = group;
+    // Stack tops are staggered for the same reason as the records.
+    uintptr_t top = stack + kStackBytes - 64 - index % 64 * 64;
 #if defined(__x86_64__)
-  // The address to go on at, then as after a call the caller's (null) one, so that the stack has
-  // the ABI's alignment on entry.
-  void** slots = reinterpret_cast<void**>(top) - 2;
-  slots[0] = reinterpret_cast<void*>(entry);
-  slots[1] = nullptr;
+    // The address to go on at, then as after a call the caller's (null) one, so that the stack has
+    // the ABI's alignment on entry.
+    void** slots = reinterpret_cast<void**>(top) - 2;
+    slots[0] = reinterpret_cast<void*>(entry);
+    slots[1] = nullptr;
 #elif defined(__aarch64__)
-  void** slots = reinterpret_cast<void**>(top) - 20;
-  for (int i = 0; i < 20; ++i) slots[i] = nullptr;
-  slots[11] = reinterpret_cast<void*>(entry);  // x30, the link register
+    void** slots = reinterpret_cast<void**>(top) - 20;
+    for (int i = 0; i < 20; ++i) slots[i] = nullptr;
+    slots[11] = reinterpret_cast<void*>(entry);  // x30, the link register
 #endif
-  return slots;
+    return slots;
 }
 
 }  // namespace msl

@@ -18,40 +18,40 @@ constexpr size_t kStackBytes = 64 << 10;
 class Threadgroup;
 
 struct Fibre {
-  Threadgroup* group;
-  uint32_t thread;  // index in the threadgroup of the thread that now runs here
+    Threadgroup* group;
+    uint32_t thread;  // index in the threadgroup of the thread that now runs here
 };
 
 // Stacks are aligned to their size, so code finds its fibre from the stack pointer alone: no
 // thread-local lookup, and shared libraries stay free of static TLS. The record's place varies
 // from stack to stack to spread it over cache sets, which equal offsets would not do.
 inline Fibre* fibre_of_stack(uintptr_t stack) {
-  const uintptr_t index = stack / kStackBytes;
-  return reinterpret_cast<Fibre*>(stack + index % 64 * 64);
+    const uintptr_t index = stack / kStackBytes;
+    return reinterpret_cast<Fibre*>(stack + index % 64 * 64);
 }
 inline Fibre* current_fibre() {
-  const uintptr_t here = reinterpret_cast<uintptr_t>(__builtin_frame_address(0));
-  return fibre_of_stack(here & ~uintptr_t(kStackBytes - 1));
+    const uintptr_t here = reinterpret_cast<uintptr_t>(__builtin_frame_address(0));
+    return fibre_of_stack(here & ~uintptr_t(kStackBytes - 1));
 }
 
 // Reserved address space for kMaxThreads stacks; pages become real when they are touched.
 class StackPool {
- public:
-  StackPool();
-  ~StackPool();
-  StackPool(const StackPool&) = delete;
-  StackPool& operator=(const StackPool&) = delete;
+  public:
+    StackPool();
+    ~StackPool();
+    StackPool(const StackPool&) = delete;
+    StackPool& operator=(const StackPool&) = delete;
 
-  uintptr_t begin() const { return begin_; }
-  uintptr_t end() const { return begin_ + kStackBytes * kMaxThreads; }
+    uintptr_t begin() const { return begin_; }
+    uintptr_t end() const { return begin_ + kStackBytes * kMaxThreads; }
 
-  // Sets up fibre number `index` of `group` to call `entry` (which must not return). Returns the
-  // stack pointer to switch to, as in msl_wait.
-  void* prepare(int index, Threadgroup* group, void (*entry)());
+    // Sets up fibre number `index` of `group` to call `entry` (which must not return). Returns the
+    // stack pointer to switch to, as in msl_wait.
+    void* prepare(int index, Threadgroup* group, void (*entry)());
 
- private:
-  void* mapping_;
-  uintptr_t begin_;
+  private:
+    void* mapping_;
+    uintptr_t begin_;
 };
 
 }  // namespace msl

@@ -9,24 +9,24 @@ namespace msl {
 namespace checker {
 
 class GuardedCopy {
- public:
-  // Copies `bytes` bytes at `from`; the copy's address has the same alignment.
-  GuardedCopy(void* from, size_t bytes);
-  GuardedCopy(GuardedCopy&& other) noexcept;
-  ~GuardedCopy();
-  GuardedCopy(const GuardedCopy&) = delete;
-  GuardedCopy& operator=(const GuardedCopy&) = delete;
+  public:
+    // Copies `bytes` bytes at `from`; the copy's address has the same alignment.
+    GuardedCopy(void* from, size_t bytes);
+    GuardedCopy(GuardedCopy&& other) noexcept;
+    ~GuardedCopy();
+    GuardedCopy(const GuardedCopy&) = delete;
+    GuardedCopy& operator=(const GuardedCopy&) = delete;
 
-  void* data() const { return data_; }
-  // Brings the copy's bytes back to where they came from.
-  void copy_back() const;
+    void* data() const { return data_; }
+    // Brings the copy's bytes back to where they came from.
+    void copy_back() const;
 
- private:
-  void* from_;
-  size_t bytes_;
-  char* mapping_;
-  size_t mapped_;
-  char* data_;
+  private:
+    void* from_;
+    size_t bytes_;
+    char* mapping_;
+    size_t mapped_;
+    char* data_;
 };
 
 }  // namespace checker

@@ -14,68 +14,68 @@ namespace checker {
 // both threads are of one simdgroup; threadgroups are never ordered. Barriers order only the kind
 // of memory they name.
 struct Now {
-  enum Kind { device = 0, threadgroup = 1 };  // bit numbers of metal::mem_flags
-  uint32_t group = 0;                         // number of the threadgroup + 1
-  uint32_t thread = 0;
-  uint32_t threadgroup_epoch[2] = {0, 0};
-  uint32_t simdgroup_epoch[2] = {0, 0};
+    enum Kind { device = 0, threadgroup = 1 };  // bit numbers of metal::mem_flags
+    uint32_t group = 0;                         // number of the threadgroup + 1
+    uint32_t thread = 0;
+    uint32_t threadgroup_epoch[2] = {0, 0};
+    uint32_t simdgroup_epoch[2] = {0, 0};
 };
 
 // An access that was made. `group` 0: none yet.
 struct Stamp {
-  uint32_t group;
-  uint32_t thread;
-  uint32_t threadgroup_epoch;
-  uint32_t simdgroup_epoch;
-  const void* site;
+    uint32_t group;
+    uint32_t thread;
+    uint32_t threadgroup_epoch;
+    uint32_t simdgroup_epoch;
+    const void* site;
 
-  uint32_t simdgroup() const { return thread / 32; }
-  bool before(const Stamp& later) const;
+    uint32_t simdgroup() const { return thread / 32; }
+    bool before(const Stamp& later) const;
 };
 
 struct Conflict {
-  const Stamp* with = nullptr;
-  bool with_write = false;
-  bool others = false;
+    const Stamp* with = nullptr;
+    bool with_write = false;
+    bool others = false;
 };
 
 // Zero bytes are a valid shadow, "never touched": pages nobody touches cost nothing.
 class Shadow {
- public:
-  struct Cell {
-    Stamp write;
-    Stamp read;  // the latest one; `readers` tells of the ones it replaced
-    enum Readers : uint8_t { one, same_simdgroup, other_simdgroup, other_threadgroup } readers;
-    bool write_atomic;
-    bool atomic_writers;  // several threads have written, all atomically
+  public:
+    struct Cell {
+        Stamp write;
+        Stamp read;  // the latest one; `readers` tells of the ones it replaced
+        enum Readers : uint8_t { one, same_simdgroup, other_simdgroup, other_threadgroup } readers;
+        bool write_atomic;
+        bool atomic_writers;  // several threads have written, all atomically
 
-    // Races with what is remembered? If not, remembers the access.
-    Conflict check(const Now& now, int kind, Access access, const void* site);
+        // Races with what is remembered? If not, remembers the access.
+        Conflict check(const Now& now, int kind, Access access, const void* site);
 
-   private:
-    Conflict find(const Stamp& stamp, Access access) const;
-    void remember_read(const Stamp& stamp);
-    void remember_write(const Stamp& stamp, bool atomic);
-  };
+      private:
+        Conflict find(const Stamp& stamp, Access access) const;
+        void remember_read(const Stamp& stamp);
+        void remember_write(const Stamp& stamp, bool atomic);
+    };
 
-  explicit Shadow(size_t bytes);
-  Shadow(Shadow&& other) noexcept;
-  ~Shadow();
-  Shadow(const Shadow&) = delete;
-  Shadow& operator=(const Shadow&) = delete;
+    explicit Shadow(size_t bytes);
+    Shadow(Shadow&& other) noexcept;
+    ~Shadow();
+    Shadow(const Shadow&) = delete;
+    Shadow& operator=(const Shadow&) = delete;
 
-  Cell& at(size_t offset) { return cells_[offset]; }
-  void forget(size_t bytes);
+    Cell& at(size_t offset) { return cells_[offset]; }
+    void forget(size_t bytes);
 
-  struct Unwritten {
-    size_t bytes;
-    size_t first;
-  };
-  Unwritten unwritten() const;
+    struct Unwritten {
+        size_t bytes;
+        size_t first;
+    };
+    Unwritten unwritten() const;
 
- private:
-  size_t bytes_;
-  Cell* cells_;
+  private:
+    size_t bytes_;
+    Cell* cells_;
 };
 
 }  // namespace checker

@@ -21,9 +21,9 @@ mem_flags operator|(mem_flags a, mem_flags b);
 void threadgroup_barrier(mem_flags flags);
 void simdgroup_barrier(mem_flags flags);
 
-#define MSL_SIMD(name) \
-  template <typename T> \
-  T name(T value);
+#define MSL_SIMD(name)    \
+    template <typename T> \
+    T name(T value);
 MSL_SIMD(simd_sum)
 MSL_SIMD(simd_product)
 MSL_SIMD(simd_max)
@@ -36,9 +36,9 @@ MSL_SIMD(simd_prefix_exclusive_sum)
 MSL_SIMD(simd_broadcast_first)
 MSL_SIMD(quad_sum)
 #undef MSL_SIMD
-#define MSL_SIMD(name) \
-  template <typename T> \
-  T name(T value, ushort lane);
+#define MSL_SIMD(name)    \
+    template <typename T> \
+    T name(T value, ushort lane);
 MSL_SIMD(simd_shuffle)
 MSL_SIMD(simd_broadcast)
 MSL_SIMD(simd_shuffle_xor)
@@ -53,12 +53,12 @@ bool simd_is_first();
 
 template <typename T, int Rows, int Cols>
 struct simdgroup_matrix {
-  static_assert(Rows == 8 && Cols == 8, "Metal has 8x8 simdgroup matrices only");
-  vec<T, 2> elements;
-  simdgroup_matrix() = default;
-  explicit simdgroup_matrix(T diagonal);
-  __private vec<T, 2>& thread_elements() __private;
-  const __private vec<T, 2>& thread_elements() const __private;
+    static_assert(Rows == 8 && Cols == 8, "Metal has 8x8 simdgroup matrices only");
+    vec<T, 2> elements;
+    simdgroup_matrix() = default;
+    explicit simdgroup_matrix(T diagonal);
+    __private vec<T, 2>& thread_elements() __private;
+    const __private vec<T, 2>& thread_elements() const __private;
 };
 typedef simdgroup_matrix<float, 8, 8> simdgroup_float8x8;
 typedef simdgroup_matrix<half, 8, 8> simdgroup_half8x8;
@@ -66,15 +66,15 @@ typedef simdgroup_matrix<bfloat, 8, 8> simdgroup_bfloat8x8;
 
 template <typename T, int Rows, int Cols = Rows>
 simdgroup_matrix<T, Rows, Cols> make_filled_simdgroup_matrix(T value);
-#define MSL_MATRIX_MEMORY(space)                                                             \
-  template <typename T>                                                                      \
-  void simdgroup_load(__private simdgroup_matrix<T, 8, 8>& m, const space T* memory,         \
-                      ulong stride = 8, vec<ulong, 2> origin = vec<ulong, 2>(0ul),           \
-                      bool transpose = false);                                               \
-  template <typename T>                                                                      \
-  void simdgroup_store(const __private simdgroup_matrix<T, 8, 8>& m, space T* memory,        \
-                       ulong stride = 8, vec<ulong, 2> origin = vec<ulong, 2>(0ul),          \
-                       bool transpose = false);
+#define MSL_MATRIX_MEMORY(space)                                                        \
+    template <typename T>                                                               \
+    void simdgroup_load(__private simdgroup_matrix<T, 8, 8>& m, const space T* memory,  \
+                        ulong stride = 8, vec<ulong, 2> origin = vec<ulong, 2>(0ul),    \
+                        bool transpose = false);                                        \
+    template <typename T>                                                               \
+    void simdgroup_store(const __private simdgroup_matrix<T, 8, 8>& m, space T* memory, \
+                         ulong stride = 8, vec<ulong, 2> origin = vec<ulong, 2>(0ul),   \
+                         bool transpose = false);
 MSL_MATRIX_MEMORY(__global)
 MSL_MATRIX_MEMORY(__local)
 #undef MSL_MATRIX_MEMORY
@@ -91,32 +91,32 @@ void simdgroup_multiply(__private simdgroup_matrix<D, 8, 8>& d,
 enum memory_order { memory_order_relaxed };
 template <typename T>
 struct atomic {
-  T value;
+    T value;
 };
 typedef atomic<int> atomic_int;
 typedef atomic<uint> atomic_uint;
 typedef atomic<float> atomic_float;
 #define MSL_ATOMIC_FETCH(space, name) \
-  template <typename T>               \
-  T atomic_fetch_##name##_explicit(space atomic<T>* object, msl::operand<T>, memory_order);
-#define MSL_ATOMIC(space)                                                                    \
-  template <typename T>                                                                      \
-  T atomic_load_explicit(const space atomic<T>* object, memory_order);                       \
-  template <typename T>                                                                      \
-  void atomic_store_explicit(space atomic<T>* object, msl::operand<T> value, memory_order);  \
-  template <typename T>                                                                      \
-  T atomic_exchange_explicit(space atomic<T>* object, msl::operand<T> value, memory_order);  \
-  template <typename T>                                                                      \
-  bool atomic_compare_exchange_weak_explicit(space atomic<T>* object, __private T* expected, \
-                                             msl::operand<T> desired, memory_order,          \
-                                             memory_order);                                  \
-  MSL_ATOMIC_FETCH(space, add)                                                               \
-  MSL_ATOMIC_FETCH(space, sub)                                                               \
-  MSL_ATOMIC_FETCH(space, min)                                                               \
-  MSL_ATOMIC_FETCH(space, max)                                                               \
-  MSL_ATOMIC_FETCH(space, and)                                                               \
-  MSL_ATOMIC_FETCH(space, or)                                                                \
-  MSL_ATOMIC_FETCH(space, xor)
+    template <typename T>             \
+    T atomic_fetch_##name##_explicit(space atomic<T>* object, msl::operand<T>, memory_order);
+#define MSL_ATOMIC(space)                                                                      \
+    template <typename T>                                                                      \
+    T atomic_load_explicit(const space atomic<T>* object, memory_order);                       \
+    template <typename T>                                                                      \
+    void atomic_store_explicit(space atomic<T>* object, msl::operand<T> value, memory_order);  \
+    template <typename T>                                                                      \
+    T atomic_exchange_explicit(space atomic<T>* object, msl::operand<T> value, memory_order);  \
+    template <typename T>                                                                      \
+    bool atomic_compare_exchange_weak_explicit(space atomic<T>* object, __private T* expected, \
+                                               msl::operand<T> desired, memory_order,          \
+                                               memory_order);                                  \
+    MSL_ATOMIC_FETCH(space, add)                                                               \
+    MSL_ATOMIC_FETCH(space, sub)                                                               \
+    MSL_ATOMIC_FETCH(space, min)                                                               \
+    MSL_ATOMIC_FETCH(space, max)                                                               \
+    MSL_ATOMIC_FETCH(space, and)                                                               \
+    MSL_ATOMIC_FETCH(space, or)                                                                \
+    MSL_ATOMIC_FETCH(space, xor)
 MSL_ATOMIC(__global)
 MSL_ATOMIC(__local)
 #undef MSL_ATOMIC

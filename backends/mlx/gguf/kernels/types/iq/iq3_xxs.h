@@ -53,7 +53,8 @@ struct IQ3_XXS : Grouped<IQ3_XXS, ushort> {
         const uint second = IQ3_XXS_GRID[block.byte(3 + 2 * i)];
         const uint entries = first | second << 16;
         half2 v[4];
-        GGUF_UNROLL for (uint k = 0; k < 4; k += 2) {
+        GGUF_UNROLL
+        for (uint k = 0; k < 4; k += 2) {
             // Numbers at bits 0 and 4 of mantissas: the halves 1024 + n and 1024 + 16 n.
             const uint numbers = entries >> 4 * k;
             const half2 a = as_type<half2>((numbers & 0x00070007u) | 0x64006400u);

@@ -16,8 +16,14 @@ struct Q2_K : Grouped<Q2_K, uint> {
         half d;
         half dmin;
     };
-    enum : uint { WEIGHTS = 256, BYTES = sizeof(Block), GROUP = 16, HAS_MINIMA = 1,
-                  ZERO = 1024, UNIT = 16 };
+    enum : uint {
+        WEIGHTS = 256,
+        BYTES = sizeof(Block),
+        GROUP = 16,
+        HAS_MINIMA = 1,
+        ZERO = 1024,
+        UNIT = 16
+    };
 
     static float scale(BlockAt<Word> block, uint g) {
         return (float)factors(block).x * (float)(block.byte(g) & 15);

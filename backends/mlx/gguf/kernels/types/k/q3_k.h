@@ -18,8 +18,13 @@ struct Q3_K : Grouped<Q3_K, ushort> {
         uchar scales[12];
         half d;
     };
-    enum : uint { WEIGHTS = 256, BYTES = sizeof(Block), GROUP = 16,
-                  ZERO = 1024 + 16 * 4, UNIT = 16 };
+    enum : uint {
+        WEIGHTS = 256,
+        BYTES = sizeof(Block),
+        GROUP = 16,
+        ZERO = 1024 + 16 * 4,
+        UNIT = 16
+    };
 
     static float scale(BlockAt<Word> block, uint g) {
         const uint low = block.byte(96 + g % 8) >> g / 8 * 4 & 15;

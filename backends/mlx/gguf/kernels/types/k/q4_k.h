@@ -25,8 +25,8 @@ struct Q4_K {
         const float scale = factors.scale(i / 2), minimum = factors.minimum(i / 2);
         device const uchar* q = block + 16 + i / 4 * 32 + i % 2 * 16;
         const uint shift = i / 2 % 2 * 4;
-        GGUF_UNROLL for (uint k = 0; k < 16; ++k)
-            w[k] = fma(scale, (float)(q[k] >> shift & 15), minimum);
+        GGUF_UNROLL
+        for (uint k = 0; k < 16; ++k) w[k] = fma(scale, (float)(q[k] >> shift & 15), minimum);
     }
 
     // Eight groups of a row, as the left operands of matrix products.
@@ -79,9 +79,9 @@ struct Q4_K {
         void load(device const Word* row, uint at, uint part, thread uint4& words) const {
             words = row[at + from + part];
         }
-        template <typename X> void dot4(thread const uint4& words, uint c, thread const X* xl,
-                                        thread const X* xh, thread float& a,
-                                        thread float& b) const {
+        template <typename X>
+        void dot4(thread const uint4& words, uint c, thread const X* xl, thread const X* xh,
+                  thread float& a, thread float& b) const {
             const uint w = words[c], v = w >> 8;
             const half2 l02 = as_type<half2>(((w & low_mask) << 4) + 0x64006400u);
             const half2 l13 = as_type<half2>(((v & low_mask) << 4) + 0x64006400u);

@@ -29,7 +29,8 @@ struct Q5_K {
         device const uchar* high = block + 16 + i % 2 * 16;
         device const uchar* q = block + 48 + i / 4 * 32 + i % 2 * 16;
         const uint shift = s % 2 * 4;
-        GGUF_UNROLL for (uint k = 0; k < 16; ++k) {
+        GGUF_UNROLL
+        for (uint k = 0; k < 16; ++k) {
             const uint quant = (q[k] >> shift & 15) | (high[k] >> s & 1) << 4;
             w[k] = fma(scale, (float)quant, minimum);
         }
@@ -59,11 +60,11 @@ struct Q5_K {
         }
         template <typename X>
         void quants(Words w, uint i, uint, thread typename X::Pair* q) const {
-            GGUF_UNROLL for (uint e = 0; e < 4; ++e) {
+            GGUF_UNROLL
+            for (uint e = 0; e < 4; ++e) {
                 const ushort2 low = halves(w.nibbles, e / 2), high = halves(w.bits, e / 2);
-                q[e] = pair<X, BITS>(
-                    field<X, BITS, 4>(as_type<uint>(low), i % 2 * 4 + e % 2 * 8) |
-                    field<X, BITS, 1>(as_type<uint>(high), i + e % 2 * 8, 4));
+                q[e] = pair<X, BITS>(field<X, BITS, 4>(as_type<uint>(low), i % 2 * 4 + e % 2 * 8) |
+                                     field<X, BITS, 1>(as_type<uint>(high), i + e % 2 * 8, 4));
             }
         }
         // Halfword k of both words.
@@ -98,9 +99,9 @@ struct Q5_K {
             words.nibbles = row[at + from + part];
             words.bits = row[at + 1 + part];
         }
-        template <typename X> void dot4(thread const Words& words, uint c, thread const X* xl,
-                                        thread const X* xh, thread float& a,
-                                        thread float& b) const {
+        template <typename X>
+        void dot4(thread const Words& words, uint c, thread const X* xl, thread const X* xh,
+                  thread float& a, thread float& b) const {
             const uint w = words.nibbles[c], bits = words.bits[c] >> shift;
             const uint l = (w & 0x0F0F0F0Fu) + ((bits & fifths) << 4);
             const uint h = (w >> 4 & 0x0F0F0F0Fu) + ((bits & 2 * fifths) << 3);

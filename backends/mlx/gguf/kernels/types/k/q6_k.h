@@ -31,7 +31,8 @@ struct Q6_K {
         device const uchar* low = b->low + 64 * h + 32 * (run & 1) + k;
         device const uchar* high = b->high + 32 * h + k;
         const uint low_shift = run / 2 * 4, high_shift = run * 2;
-        GGUF_UNROLL for (uint n = 0; n < 16; ++n) {
+        GGUF_UNROLL
+        for (uint n = 0; n < 16; ++n) {
             const uint q = (low[n] >> low_shift & 15) | (high[n] >> high_shift & 3) << 4;
             w[n] = d * (float)((int)q - 32);
         }
@@ -70,7 +71,8 @@ struct Q6_K {
         template <typename X>
         void quants(Words w, uint i, uint, thread typename X::Pair* q) const {
             const uint run = i / 2;
-            GGUF_UNROLL for (uint e = 0; e < 2; ++e)
+            GGUF_UNROLL
+            for (uint e = 0; e < 2; ++e)
                 q[e] = pair<X, BITS>(field<X, BITS, 4>(w.low, run / 2 * 4 + 8 * e) |
                                      field<X, BITS, 2>(w.high, run * 2 + 8 * e, 4));
         }
@@ -83,7 +85,8 @@ struct Q6_K {
     // which leaves halves of exponent 15, 1.9375 + q / 1024, for runs 0 and 1 and of exponent
     // 11, (1 + (15 + 16 q) / 1024) / 16, for runs 2 and 3. A half is a free operand of a float
     // FMA; its offset, taken at q = 32, leaves with the sum of x that starts the chain.
-    template <uint ROWS, uint X_ROWS> struct MatVec {
+    template <uint ROWS, uint X_ROWS>
+    struct MatVec {
         // Neighbours in x belong to neighbouring lanes: wide loads gain nothing.
         enum : uint { LANES = 8, WIDE_X = 0 };
 
@@ -115,22 +118,26 @@ struct Q6_K {
                   uint at, thread float* sum) const {
             typename Activation<InT>::Staged v[X_ROWS][4][8];
             float start[X_ROWS][4];
-            GGUF_UNROLL for (uint i = 0; i < X_ROWS * 4; ++i) {
+            GGUF_UNROLL
+            for (uint i = 0; i < X_ROWS * 4; ++i) {
                 const uint m = i / 4, run = i % 4;
                 load8<WIDE>(x + m * x_stride + 32 * run, v[m][run]);
                 float total = (float)v[m][run][0];
-                GGUF_UNROLL for (uint k = 1; k < 8; ++k) total += (float)v[m][run][k];
+                GGUF_UNROLL
+                for (uint k = 1; k < 8; ++k) total += (float)v[m][run][k];
                 start[m][run] = total * (run < 2 ? -1.96875f : -0.09466552734375f);
             }
-            GGUF_UNROLL for (uint r = 0; r < ROWS; ++r) {
+            GGUF_UNROLL
+            for (uint r = 0; r < ROWS; ++r) {
                 uint low01[4], low23[4], pairs[4];
                 load8_bytes(rows[r] + (at + low), low01);
                 load8_bytes(rows[r] + (at + low + 16), low23);
                 load8_bytes(rows[r] + (at + high), pairs);
                 float s[X_ROWS][4];
-                GGUF_UNROLL for (uint i = 0; i < X_ROWS * 4; ++i)
-                    s[i / 4][i % 4] = start[i / 4][i % 4];
-                GGUF_UNROLL for (uint w = 0; w < 4; ++w) {
+                GGUF_UNROLL
+                for (uint i = 0; i < X_ROWS * 4; ++i) s[i / 4][i % 4] = start[i / 4][i % 4];
+                GGUF_UNROLL
+                for (uint w = 0; w < 4; ++w) {
                     const uint a = low01[w], c = low23[w], bits = pairs[w] & 0x00FF00FFu;
                     const uint h4 = bits << 4, h2 = bits << 2;
                     const half2 q[4] = {
@@ -140,13 +147,15 @@ struct Q6_K {
                         as_type<half2>((c | 0xFF0FFF0Fu) & (h2 | 0x2CFF2CFFu)),
                     };
                     const uint first = w / 2 * 4 + w % 2;  // the position of the word's low half
-                    GGUF_UNROLL for (uint i = 0; i < X_ROWS * 4; ++i) {
+                    GGUF_UNROLL
+                    for (uint i = 0; i < X_ROWS * 4; ++i) {
                         const uint m = i / 4, run = i % 4;
                         s[m][run] = fma((float)v[m][run][first], (float)q[run].x, s[m][run]);
                         s[m][run] = fma((float)v[m][run][first + 2], (float)q[run].y, s[m][run]);
                     }
                 }
-                GGUF_UNROLL for (uint m = 0; m < X_ROWS; ++m) {
+                GGUF_UNROLL
+                for (uint m = 0; m < X_ROWS; ++m) {
                     thread float* to = sum + r * X_ROWS + m;
                     *to = combine(rows[r], at, s[m], *to);
                 }

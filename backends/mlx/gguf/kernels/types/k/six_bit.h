@@ -80,7 +80,8 @@ struct SixBitLane {
 //   dot4(words, c, x_low, x_high, low, high): adds the products of bytes 4 c .. 4 c + 3,
 //   with numbers linear in the quants;
 //   centred(sum, x_sum): such a sum as the sum of 16 q x.
-template <typename Quants, uint ROWS, uint X_ROWS> struct SixBitMatVec {
+template <typename Quants, uint ROWS, uint X_ROWS>
+struct SixBitMatVec {
     // A lane's activations lie 128 bytes and more from the next lane's, in half and bfloat:
     // wide loads halve the cache lines that a simdgroup touches.
     enum : uint { LANES = 4, WIDE_X = 1 };
@@ -90,9 +91,7 @@ template <typename Quants, uint ROWS, uint X_ROWS> struct SixBitMatVec {
     Quants quants;
     uint first;
 
-    SixBitMatVec(uint lane, bool never) : factors(lane), quants(lane, never) {
-        first = 64 * lane;
-    }
+    SixBitMatVec(uint lane, bool never) : factors(lane), quants(lane, never) { first = 64 * lane; }
 
     uint first_weight() const { return first; }
 
@@ -101,34 +100,45 @@ template <typename Quants, uint ROWS, uint X_ROWS> struct SixBitMatVec {
               thread float* sum) const {
         float low[ROWS][X_ROWS], high[ROWS][X_ROWS];
         float xl_sum[X_ROWS], xh_sum[X_ROWS];
-        GGUF_UNROLL for (uint m = 0; m < X_ROWS; ++m) {
+        GGUF_UNROLL
+        for (uint m = 0; m < X_ROWS; ++m) {
             xl_sum[m] = xh_sum[m] = 0.0f;
-            GGUF_UNROLL for (uint r = 0; r < ROWS; ++r) low[r][m] = high[r][m] = 0.0f;
+            GGUF_UNROLL
+            for (uint r = 0; r < ROWS; ++r) low[r][m] = high[r][m] = 0.0f;
         }
-        GGUF_UNROLL for (uint part = 0; part < 2; ++part) {
+        GGUF_UNROLL
+        for (uint part = 0; part < 2; ++part) {
             typename Quants::Words words[ROWS];
-            GGUF_UNROLL for (uint r = 0; r < ROWS; ++r) quants.load(rows[r], at, part, words[r]);
-            GGUF_UNROLL for (uint c = 0; c < 4; c += 2) {
+            GGUF_UNROLL
+            for (uint r = 0; r < ROWS; ++r) quants.load(rows[r], at, part, words[r]);
+            GGUF_UNROLL
+            for (uint c = 0; c < 4; c += 2) {
                 typename Activation<InT>::Staged xl[X_ROWS][8], xh[X_ROWS][8];
-                GGUF_UNROLL for (uint m = 0; m < X_ROWS; ++m) {
+                GGUF_UNROLL
+                for (uint m = 0; m < X_ROWS; ++m) {
                     device const InT* from = x + m * x_stride + 16 * part + 4 * c;
                     load8<WIDE>(from, xl[m]);
                     load8<WIDE>(from + 32, xh[m]);
-                    GGUF_UNROLL for (uint i = 0; i < 8; ++i) {
+                    GGUF_UNROLL
+                    for (uint i = 0; i < 8; ++i) {
                         xl_sum[m] += (float)xl[m][i];
                         xh_sum[m] += (float)xh[m][i];
                     }
                 }
-                GGUF_UNROLL for (uint r = 0; r < ROWS; ++r) {
-                    GGUF_UNROLL for (uint m = 0; m < X_ROWS; ++m) {
+                GGUF_UNROLL
+                for (uint r = 0; r < ROWS; ++r) {
+                    GGUF_UNROLL
+                    for (uint m = 0; m < X_ROWS; ++m) {
                         quants.dot4(words[r], c, xl[m], xh[m], low[r][m], high[r][m]);
                         quants.dot4(words[r], c + 1, xl[m] + 4, xh[m] + 4, low[r][m], high[r][m]);
                     }
                 }
             }
         }
-        GGUF_UNROLL for (uint r = 0; r < ROWS; ++r) {
-            GGUF_UNROLL for (uint m = 0; m < X_ROWS; ++m) {
+        GGUF_UNROLL
+        for (uint r = 0; r < ROWS; ++r) {
+            GGUF_UNROLL
+            for (uint m = 0; m < X_ROWS; ++m) {
                 thread float* to = sum + r * X_ROWS + m;
                 *to = factors.apply(rows[r][at], Quants::centred(low[r][m], xl_sum[m]),
                                     Quants::centred(high[r][m], xh_sum[m]), xl_sum[m], xh_sum[m],

@@ -12,11 +12,12 @@
 namespace gguf {
 
 // Weights 16 i .. 16 i + 15 of a block.
-template <typename F> inline void decode16_of_32(device const uchar* block, uint i,
-                                                 thread float* w) {
+template <typename F>
+inline void decode16_of_32(device const uchar* block, uint i, thread float* w) {
     const float2 factors = F::factors(block);
     const uint fifth = F::fifth(block) >> 16 * i;
-    GGUF_UNROLL for (uint k = 0; k < 16; ++k) {
+    GGUF_UNROLL
+    for (uint k = 0; k < 16; ++k) {
         const uint q = (block[F::QUANTS + k] >> 4 * i & 15) | (fifth >> k & 1) << 4;
         // A zero of negative scale is negative, as in ggml.
         w[k] = F::ZERO ? factors.x * (float)((int)q - (int)F::ZERO)
@@ -25,7 +26,8 @@ template <typename F> inline void decode16_of_32(device const uchar* block, uint
 }
 
 // Eight groups of a row, here eight blocks, as the left operands of matrix products.
-template <typename F> struct Matrix32 {
+template <typename F>
+struct Matrix32 {
     enum : uint { GROUP = 32, HAS_OFFSETS = 1 };
 
     device const uchar* blocks;
@@ -53,7 +55,8 @@ template <typename F> struct Matrix32 {
         const uint shift = t / 2 * 4, even = w.even >> shift, odd = w.odd >> shift;
         const uint bits = F::BITS == 5 ? w.fifth >> 8 * t : 0u;
         const uint fifth = (bits & 0xFu) | (bits & 0xF0u) << 12;
-        GGUF_UNROLL for (uint e = 0; e < 4; ++e) {
+        GGUF_UNROLL
+        for (uint e = 0; e < 4; ++e) {
             uint fields = field<X, F::BITS, 4>(e < 2 ? even : odd, e % 2 * 8);
             if (F::BITS == 5) fields |= field<X, F::BITS, 1>(fifth, e, 4);
             q[e] = pair<X, F::BITS>(fields);
@@ -66,7 +69,8 @@ template <typename F> struct Matrix32 {
 //
 // No conversions: the half with bits 0x6400 | q << 4 is exactly 1024 + 16 q; the 1024 leaves
 // with the sum of x that starts the chain and that the minimum needs anyway.
-template <typename F, uint ROWS, uint X_ROWS> struct MatVec32 {
+template <typename F, uint ROWS, uint X_ROWS>
+struct MatVec32 {
     enum : uint { LANES = 2, WIDE_X = 0 };
     typedef typename F::Word Word;
 
@@ -81,21 +85,25 @@ template <typename F, uint ROWS, uint X_ROWS> struct MatVec32 {
               thread float* sum) const {
         typename Activation<InT>::Staged v[X_ROWS][16];
         float x_sum[X_ROWS];
-        GGUF_UNROLL for (uint m = 0; m < X_ROWS; ++m)
-            x_sum[m] = load16<WIDE, 16>(x + m * x_stride, v[m]);
-        GGUF_UNROLL for (uint r = 0; r < ROWS; ++r) {
+        GGUF_UNROLL
+        for (uint m = 0; m < X_ROWS; ++m) x_sum[m] = load16<WIDE, 16>(x + m * x_stride, v[m]);
+        GGUF_UNROLL
+        for (uint r = 0; r < ROWS; ++r) {
             device const uchar* block = (device const uchar*)(rows[r] + at);
             device const ushort* from = (device const ushort*)(block + F::QUANTS) + 4 * h;
             const uint bits = F::BITS == 5 ? F::fifth(block) >> 8 * h : 0u;
             float s[X_ROWS];
-            GGUF_UNROLL for (uint m = 0; m < X_ROWS; ++m) s[m] = -1024.0f * x_sum[m];
-            GGUF_UNROLL for (uint c = 0; c < 4; ++c) {  // weights 4 c .. 4 c + 3 of the lane's
+            GGUF_UNROLL
+            for (uint m = 0; m < X_ROWS; ++m) s[m] = -1024.0f * x_sum[m];
+            GGUF_UNROLL
+            for (uint c = 0; c < 4; ++c) {  // weights 4 c .. 4 c + 3 of the lane's
                 const uint w = as_type<uint>(ushort2(from[c % 2 * 2], from[c % 2 * 2 + 1]));
                 uint q = w >> c / 2 * 4 & 0x0F0F0F0Fu;
                 if (F::BITS == 5) q |= spread(bits >> (c / 2 * 16 + c % 2 * 4)) << 4;
                 const half2 q02 = as_type<half2>(((q & 0x00FF00FFu) << 4) + 0x64006400u);
                 const half2 q13 = as_type<half2>((q >> 4 & 0x0FF00FF0u) | 0x64006400u);
-                GGUF_UNROLL for (uint m = 0; m < X_ROWS; ++m) {
+                GGUF_UNROLL
+                for (uint m = 0; m < X_ROWS; ++m) {
                     s[m] = fma((float)v[m][4 * c], (float)q02.x, s[m]);
                     s[m] = fma((float)v[m][4 * c + 1], (float)q13.x, s[m]);
                     s[m] = fma((float)v[m][4 * c + 2], (float)q02.y, s[m]);
@@ -103,7 +111,8 @@ template <typename F, uint ROWS, uint X_ROWS> struct MatVec32 {
                 }
             }
             const float2 factors = F::factors(block);
-            GGUF_UNROLL for (uint m = 0; m < X_ROWS; ++m) {
+            GGUF_UNROLL
+            for (uint m = 0; m < X_ROWS; ++m) {
                 thread float* to = sum + r * X_ROWS + m;
                 *to = fma(factors.x * 0.0625f, s[m], fma(factors.y, x_sum[m], *to));
             }
@@ -111,9 +120,7 @@ template <typename F, uint ROWS, uint X_ROWS> struct MatVec32 {
     }
 
     // The four lowest bits, one to a byte.
-    static uint spread(uint bits) {
-        return ((bits & 0xFu) * 0x00204081u) & 0x01010101u;
-    }
+    static uint spread(uint bits) { return ((bits & 0xFu) * 0x00204081u) & 0x01010101u; }
 
     static float finish(float sum) { return sum; }
 };

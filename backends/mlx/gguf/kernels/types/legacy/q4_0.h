@@ -25,7 +25,8 @@ struct Q4_0 {
         decode16_of_32<Q4_0>(block, i, w);
     }
     typedef Matrix32<Q4_0> Matrix;
-    template <uint ROWS, uint X_ROWS> using MatVec = MatVec32<Q4_0, ROWS, X_ROWS>;
+    template <uint ROWS, uint X_ROWS>
+    using MatVec = MatVec32<Q4_0, ROWS, X_ROWS>;
 };
 
 }  // namespace gguf

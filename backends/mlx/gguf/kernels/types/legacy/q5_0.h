@@ -30,7 +30,8 @@ struct Q5_0 {
         decode16_of_32<Q5_0>(block, i, w);
     }
     typedef Matrix32<Q5_0> Matrix;
-    template <uint ROWS, uint X_ROWS> using MatVec = MatVec32<Q5_0, ROWS, X_ROWS>;
+    template <uint ROWS, uint X_ROWS>
+    using MatVec = MatVec32<Q5_0, ROWS, X_ROWS>;
 };
 
 }  // namespace gguf

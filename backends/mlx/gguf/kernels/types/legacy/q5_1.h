@@ -32,7 +32,8 @@ struct Q5_1 {
         decode16_of_32<Q5_1>(block, i, w);
     }
     typedef Matrix32<Q5_1> Matrix;
-    template <uint ROWS, uint X_ROWS> using MatVec = MatVec32<Q5_1, ROWS, X_ROWS>;
+    template <uint ROWS, uint X_ROWS>
+    using MatVec = MatVec32<Q5_1, ROWS, X_ROWS>;
 };
 
 }  // namespace gguf

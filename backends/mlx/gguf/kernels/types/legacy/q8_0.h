@@ -21,7 +21,8 @@ struct Q8_0 {
     static void decode16(device const uchar* block, uint i, thread float* w) {
         device const Block* b = (device const Block*)block;
         const float d = (float)b->d;
-        GGUF_UNROLL for (uint k = 0; k < 16; ++k) w[k] = d * (float)b->quants[16 * i + k];
+        GGUF_UNROLL
+        for (uint k = 0; k < 16; ++k) w[k] = d * (float)b->quants[16 * i + k];
     }
 
     // Eight groups of a row, here eight blocks, as the left operands of matrix products.
@@ -42,7 +43,8 @@ struct Q8_0 {
         template <typename X>
         void quants(Words, uint i, uint t, thread typename X::Pair* q) const {
             device const Word* from = (device const Word*)blocks[i].quants + 4 * t;
-            GGUF_UNROLL for (uint e = 0; e < 4; ++e) {
+            GGUF_UNROLL
+            for (uint e = 0; e < 4; ++e) {
                 const uint w = as_type<uint>(ushort2(from[e / 2], from[2 + e / 2]));
                 const half2 v = as_type<half2>((w >> e % 2 * 8 & 0x00FF00FFu) ^ 0x64806480u);
                 q[e] = X::exact(v.x - 1152.0h, v.y - 1152.0h);
@@ -54,7 +56,8 @@ struct Q8_0 {
     //
     // No conversions: a quant with its sign bit flipped is the mantissa of the half
     // 1152 + q; the 1152 leaves with the sum of x that starts the chain.
-    template <uint ROWS, uint X_ROWS> struct MatVec {
+    template <uint ROWS, uint X_ROWS>
+    struct MatVec {
         // Neighbours in x belong to neighbouring lanes: wide loads gain nothing (on an H100
         // they cost 6 percent).
         enum : uint { LANES = 2, WIDE_X = 0 };
@@ -70,24 +73,30 @@ struct Q8_0 {
                   uint at, thread float* sum) const {
             typename Activation<InT>::Staged v[X_ROWS][16];
             float start[X_ROWS];
-            GGUF_UNROLL for (uint m = 0; m < X_ROWS; ++m)
+            GGUF_UNROLL
+            for (uint m = 0; m < X_ROWS; ++m)
                 start[m] = -1152.0f * load16<WIDE, 8>(x + m * x_stride, v[m]);
             const uint quants = at + 1 + 8 * half_block;
-            GGUF_UNROLL for (uint r = 0; r < ROWS; ++r) {
+            GGUF_UNROLL
+            for (uint r = 0; r < ROWS; ++r) {
                 float s[X_ROWS];
-                GGUF_UNROLL for (uint m = 0; m < X_ROWS; ++m) s[m] = start[m];
-                GGUF_UNROLL for (uint i = 0; i < 16; i += 4) {
+                GGUF_UNROLL
+                for (uint m = 0; m < X_ROWS; ++m) s[m] = start[m];
+                GGUF_UNROLL
+                for (uint i = 0; i < 16; i += 4) {
                     const uint2 bytes = bytes_apart(rows[r] + (quants + i / 2));
                     const half2 q01 = as_type<half2>(bytes.x ^ 0x64806480u);
                     const half2 q23 = as_type<half2>(bytes.y ^ 0x64806480u);
-                    GGUF_UNROLL for (uint m = 0; m < X_ROWS; ++m) {
+                    GGUF_UNROLL
+                    for (uint m = 0; m < X_ROWS; ++m) {
                         s[m] = fma((float)v[m][i], (float)q01.x, s[m]);
                         s[m] = fma((float)v[m][i + 1], (float)q01.y, s[m]);
                         s[m] = fma((float)v[m][i + 2], (float)q23.x, s[m]);
                         s[m] = fma((float)v[m][i + 3], (float)q23.y, s[m]);
                     }
                 }
-                GGUF_UNROLL for (uint m = 0; m < X_ROWS; ++m) {
+                GGUF_UNROLL
+                for (uint m = 0; m < X_ROWS; ++m) {
                     thread float* to = sum + r * X_ROWS + m;
                     *to = fma((float)as_type<half>(rows[r][at]), s[m], *to);
                 }

@@ -22,7 +22,8 @@ struct MXFP4 : Grouped<MXFP4, uchar> {
         return as_type<float>(e < 2 ? 0x00200000u << e : (e - 1) << 23);
     }
     static void quants4(BlockAt<Word> block, uint i, thread half* q) {
-        GGUF_UNROLL for (uint e = 0; e < 4; ++e)
+        GGUF_UNROLL
+        for (uint e = 0; e < 4; ++e)
             q[e] = E2M1_DOUBLED[block[1 + i % 4 * 4 + e] >> i / 4 * 4 & 15];
     }
 };

@@ -19,8 +19,7 @@ struct TQ1_0 : Grouped<TQ1_0, ushort> {
         uchar quants[52];
         half d;
     };
-    enum : uint { WEIGHTS = 256, BYTES = sizeof(Block), GROUP = 32,
-                  ZERO = 1024 + 256, UNIT = 256 };
+    enum : uint { WEIGHTS = 256, BYTES = sizeof(Block), GROUP = 32, ZERO = 1024 + 256, UNIT = 256 };
 
     static float scale(BlockAt<Word> block, uint) { return half_at(block, 26); }
     static void quants4(BlockAt<Word> block, uint i, thread half* q) {
@@ -38,7 +37,8 @@ struct TQ1_0 : Grouped<TQ1_0, ushort> {
         const uint word = word_at(block, byte / 2), power = POWERS_OF_3[digit];
         // Two bytes at a time. Times 3, a digit comes to bits 8 and 9 of its half: the mantissa
         // of 1024 + 256 digit.
-        GGUF_UNROLL for (uint e = 0; e < 2; ++e) {
+        GGUF_UNROLL
+        for (uint e = 0; e < 2; ++e) {
             const uint rest = (word >> 8 * e & 0x00FF00FFu) * power & 0x00FF00FFu;
             const half2 digits = as_type<half2>((rest * 3 & 0x03000300u) | 0x64006400u);
             q[e] = digits.x;

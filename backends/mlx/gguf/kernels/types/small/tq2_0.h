@@ -12,8 +12,7 @@ struct TQ2_0 : Grouped<TQ2_0, ushort> {
         uchar quants[64];
         half d;
     };
-    enum : uint { WEIGHTS = 256, BYTES = sizeof(Block), GROUP = 32,
-                  ZERO = 1024 + 16, UNIT = 16 };
+    enum : uint { WEIGHTS = 256, BYTES = sizeof(Block), GROUP = 32, ZERO = 1024 + 16, UNIT = 16 };
 
     static float scale(BlockAt<Word> block, uint) { return half_at(block, 32); }
     static void quants4(BlockAt<Word> block, uint i, thread half* q) {
