@@ -24,11 +24,11 @@ from pathlib import Path
 
 import mlx.core as mx
 
+from backends.mlx import metal
 from backends.mlx.gguf import formats, kernels
 from backends.mlx.gguf.kernels import dispatch
 from bench import data, executorch_rival, mlx_rival
 from bench.launch import Case, gguf_unit
-from backends.mlx import metal
 
 OUTPUTS, COLUMNS = 4096, 16384
 DTYPES = ("float16", "bfloat16")
@@ -154,7 +154,7 @@ def cost(subject: Subject, tool: Path, folder: Path) -> dict:
         what = f"{subject.type_name} {subject.contender} {subject.dtype}"
         raise RuntimeError(f"{what}: {' '.join(command)}: {(run.stdout + run.stderr)[-1500:]}")
     cells = [cell.strip() for cell in rows[0].strip("|").split("|")][1:]
-    values = dict(zip(_COLUMNS, cells))
+    values = dict(zip(_COLUMNS, cells, strict=False))
     registers = values["registers"]
     return {
         "type": subject.type_name,

@@ -9,9 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from backends.mlx.gguf import kernels
+from backends.mlx.metal.cuda import INCLUDE_DIRS
 from bench import data, executorch_rival, mlx_rival
 from bench.launch import Buffer, Case, Launch, ours, trials
-from backends.mlx.metal.cuda import INCLUDE_DIRS
 
 _GPU = Path(__file__).parent / "gpu"
 # Contraction into FMAs stays on, nvcc's default: the rivals' a * b + c profits, ours say fma().
@@ -35,7 +35,7 @@ def build(
     """
     contenders = [[ours(case), *trials(case, tunings)] for case in cases]
     if rivals:
-        for case, launches in zip(cases, contenders):
+        for case, launches in zip(cases, contenders, strict=True):
             launches += [*executorch_rival.launches(case), *mlx_rival.launches(case)]
     objects = out / "objects"
     objects.mkdir(parents=True, exist_ok=True)
@@ -100,7 +100,7 @@ def _plan(cases: list[Case], contenders: list[list[Launch]], file: data.DataFile
         most_rows[key] = max(case.rows, most_rows.get(key, 1))
     body = ",\n".join(
         _case(case, launches, most_rows[case.columns, case.dtype], file)
-        for case, launches in zip(cases, contenders)
+        for case, launches in zip(cases, contenders, strict=True)
     )
     symbols = sorted({launch.symbol for launch in itertools.chain.from_iterable(contenders)})
     declarations = "".join(f'extern "C" const void* get_{s}();\n' for s in symbols)
@@ -126,7 +126,7 @@ def _case(case: Case, launches: list[Launch], most_rows: int, file: data.DataFil
         # The same rows of x for every case: smaller ones read the first.
         x = data.activations(kind, most_rows, case.columns, case.dtype)
         results = [data.exact_results(matrix, x, case.dtype) for matrix in matrices]
-        exact, bounds = zip(*results)
+        exact, bounds = zip(*results, strict=True)
         kinds.append(
             f'{{"{kind}", {_blob(file.add(data.as_bytes(x)))}, '
             f"{{{', '.join(_blob(file.add(e)) for e in exact)}}}, "
@@ -166,7 +166,10 @@ def _launch(launch: Launch, matrices: list[data.Matrix]) -> str:
             arguments.append(f"{{Argument::{argument.name.upper()}, 0, {{}}}}")
         else:
             arguments.append(f"{{Argument::PART, {parts.index(argument.name)}, {{}}}}")
-    size = lambda sizes: ", ".join(map(str, sizes))
+
+    def size(sizes):
+        return ", ".join(map(str, sizes))
+
     return (
         f'{{"{launch.contender}", get_{launch.symbol}, {{{size(launch.grid)}}}, '
         f"{{{size(launch.threadgroup)}}}, {index}, {len(arguments)}, {{{', '.join(arguments)}}}}}"

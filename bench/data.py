@@ -7,7 +7,7 @@ without a float64 product of the whole. Copies lie at different addresses: time 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 import mlx.core as mx
@@ -35,7 +35,7 @@ class DataFile:
     """Arrays one after another in a file, each once."""
 
     def __init__(self, path: Path):
-        self._file = open(path, "wb")
+        self._file = path.open("wb")  # noqa: SIM115  (closed by __exit__)
         self._offsets: dict[bytes, tuple[int, int]] = {}
 
     def __enter__(self):
@@ -54,7 +54,7 @@ class DataFile:
         return self._offsets[content]
 
 
-@lru_cache(maxsize=None)
+@cache
 def gguf_matrix(type_name: str, columns: int) -> Matrix:
     """Blocks made by ggml's own quantizer."""
     fmt = formats.get(type_name)
@@ -64,7 +64,7 @@ def gguf_matrix(type_name: str, columns: int) -> Matrix:
     return Matrix("gguf", (("weight", blocks),), exact, reach)
 
 
-@lru_cache(maxsize=None)
+@cache
 def mlx_bits(type_name: str) -> int:
     """The bits of MLX's affine weights nearest to those of a quant of a GGUF type.
 
@@ -84,7 +84,7 @@ def affine_matrix(type_name: str, columns: int, bits: int, group: int, dtype: st
     wide = (factor.astype(mx.float32) for factor in (scales, biases))
     exact = mx.dequantize(packed, *wide, group_size=group, bits=bits)
     names = ("weight", "scales", "biases")
-    parts = tuple(zip(names, map(as_bytes, (packed, scales, biases))))
+    parts = tuple(zip(names, map(as_bytes, (packed, scales, biases)), strict=True))
     return Matrix("affine", parts, np.array(exact).astype(np.float64), gguf.reach)
 
 
@@ -93,7 +93,7 @@ def as_bytes(array: mx.array) -> np.ndarray:
     return np.array(mx.view(array, mx.uint8))
 
 
-@lru_cache(maxsize=None)
+@cache
 def activations(kind: str, rows: int, columns: int, dtype: str) -> mx.array:
     values = np.random.default_rng((columns, 7)).standard_normal((rows, columns), np.float32)
     return mx.array(values + KINDS[kind]).astype(getattr(mx, dtype))

@@ -22,7 +22,7 @@ def test_affine_parts_are_what_mlx_multiplies():
     x = data.activations("zero-mean", 2, 512, "float16")
     packed, scales, biases = (
         mx.array(rows).view(dtype)
-        for (_, rows), dtype in zip(matrix.parts, (mx.uint32, mx.float16, mx.float16))
+        for (_, rows), dtype in zip(matrix.parts, (mx.uint32, mx.float16, mx.float16), strict=True)
     )
     out = mx.quantized_matmul(x, packed, scales, biases, group_size=32, bits=5)
     exact, _ = data.exact_results(matrix, x, "float16")
@@ -36,6 +36,6 @@ def test_file_holds_each_array_once(tmp_path):
         places = [file.add(array) for array in (first, second, first.copy())]
     assert places[0] == places[2] == (0, 40)
     content = (tmp_path / "data").read_bytes()
-    for (offset, size), array in zip(places, (first, second)):
+    for (offset, size), array in zip(places, (first, second), strict=True):
         assert offset % 256 == 0
         assert content[offset : offset + size] == array.tobytes()

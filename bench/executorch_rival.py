@@ -9,9 +9,9 @@ from types import SimpleNamespace
 
 import torch
 
-from bench.launch import Case, Launch, from_unit, gguf_unit
-from backends.mlx.overlay import mlx_overlay
 from backends.mlx import metal
+from backends.mlx.overlay import mlx_overlay
+from bench.launch import Case, Launch, from_unit, gguf_unit
 
 mlx_overlay.ensure()
 
@@ -103,9 +103,12 @@ def _lower(case: Case):
         return None
     module = importlib.import_module(f"{_PACKAGE}.{_MODULES[case.type_name]}")
     dtype = _DTYPES[case.dtype]
-    tensor = lambda name, dtype, *shape: SimpleNamespace(
-        name=name, meta={"val": torch.empty(shape, dtype=dtype, device="meta")}
-    )
+
+    def tensor(name, dtype, *shape):
+        return SimpleNamespace(
+            name=name, meta={"val": torch.empty(shape, dtype=dtype, device="meta")}
+        )
+
     recorder = _Recorder()
     with _fused():
         module.emit_linear(
@@ -127,7 +130,7 @@ def _unit(case: Case, node) -> metal.Unit:
     template = [
         (name, values[kind](value))
         for name, kind, value in zip(
-            node.template_arg_names, node.template_arg_kinds, node.template_arg_values
+            node.template_arg_names, node.template_arg_kinds, node.template_arg_values, strict=False
         )
     ]
     return gguf_unit(case, node.name, node.header or "", node.source, node.input_names, template)

@@ -170,7 +170,7 @@ def _peak_bytes() -> int:
     """The largest resident memory of this process so far."""
     status = Path("/proc/self/status")
     if status.exists():  # ru_maxrss there starts from the parent's
-        line = next(l for l in status.read_text().splitlines() if l.startswith("VmHWM:"))
+        line = next(row for row in status.read_text().splitlines() if row.startswith("VmHWM:"))
         return int(line.split()[1]) * 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Union
 
-from backends.mlx.gguf import formats, kernels
 from backends.mlx import metal
+from backends.mlx.gguf import formats, kernels
 from backends.mlx.metal.cuda import cuda_source, entry_symbol
 
 
@@ -41,7 +40,7 @@ class Numbers:
     values: tuple[int, ...]
 
 
-Argument = Union[Buffer, Numbers]
+Argument = Buffer | Numbers
 
 
 @dataclass(frozen=True)
@@ -110,7 +109,7 @@ def gguf_unit(case: Case, name, header, source, input_names, template) -> metal.
 
 def from_unit(contender: str, case: Case, unit: metal.Unit, grid, threadgroup) -> Launch:
     """A launch of a unit over a grid in threads, as MLX takes it."""
-    groups = [threads / group for threads, group in zip(grid, threadgroup)]
+    groups = [threads / group for threads, group in zip(grid, threadgroup, strict=True)]
     if any(count != int(count) for count in groups):
         raise ValueError(f"{unit.name}: grid {grid} is not whole threadgroups {threadgroup}")
     shapes = {name: shape for name, _, shape in unit.inputs}

@@ -18,7 +18,7 @@ def test_ours_is_what_the_table_says(type_name, rows):
     operation = kernels.for_rows(case.fmt, rows, 4096)
     kernel = kernels.linear(case.fmt, operation, case.dtype, case.dtype, 4096)
     assert launch.threadgroup == kernel.launch.threadgroup
-    threads = tuple(g * t for g, t in zip(launch.grid, launch.threadgroup))
+    threads = tuple(g * t for g, t in zip(launch.grid, launch.threadgroup, strict=True))
     assert threads == kernel.launch.grid(4096, rows)
     assert Buffer("x") in launch.arguments
     assert Numbers("int", (4096, case.fmt.row_bytes(4096))) in launch.arguments

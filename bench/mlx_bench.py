@@ -13,14 +13,14 @@ import argparse
 import platform
 import statistics
 import time
-from typing import Callable
+from collections.abc import Callable
 
 import mlx.core as mx
 import numpy as np
 
+from backends.mlx import metal
 from backends.mlx.gguf import formats, kernels
 from bench import data
-from backends.mlx import metal
 
 ON_GPU = mx.metal.is_available()
 SHAPES = ((128256, 4096), (4096, 14336), (4096, 4096), (14336, 4096)) if ON_GPU else ((512, 1024),)
@@ -104,7 +104,10 @@ def mlx_call(fmt, x: mx.array, outputs: int, columns: int, count: int, dtype: st
     parts = data.affine_matrix(fmt.name, columns, bits, GROUP, dtype).parts
     types = (mx.uint32, getattr(mx, dtype), getattr(mx, dtype))
     copies = [
-        [mx.array(repeated(rows, outputs)).view(t) for (_, rows), t in zip(parts, types)]
+        [
+            mx.array(repeated(rows, outputs)).view(t)
+            for (_, rows), t in zip(parts, types, strict=True)
+        ]
         for _ in range(count)
     ]
     mx.eval(copies)
@@ -127,15 +130,18 @@ def worst_error(out: mx.array, matrix: data.Matrix, x: mx.array, dtype: str) -> 
     exact, bound = data.exact_results(matrix, x, dtype)
     outputs = out.shape[1]
     found = np.array(out.astype(mx.float32)).astype(np.float64)
-    repeat = lambda values: np.resize(values.T, (outputs, len(values))).T
+
+    def repeat(values):
+        return np.resize(values.T, (outputs, len(values))).T
+
     return float((np.abs(found - repeat(exact)) / repeat(bound)).max())
 
 
 def alternate(ours: Callable, theirs: Callable, count: int) -> tuple[float, float]:
     """Median seconds of one call of each, measured in turns."""
     times: tuple[list, list] = ([], [])
-    for turn in range(5 if ON_GPU else 1):
-        for call, measured in zip((ours, theirs), times):
+    for _turn in range(5 if ON_GPU else 1):
+        for call, measured in zip((ours, theirs), times, strict=True):
             measured.append(seconds(call, count))
     return statistics.median(times[0]), statistics.median(times[1])
 

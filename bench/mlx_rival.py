@@ -15,11 +15,11 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-from bench import data
-from bench.launch import Buffer, Case, Launch, Numbers
 from backends.mlx import metal
 from backends.mlx.metal.cuda import rewrite
 from backends.mlx.metal.text.unit import METAL_TYPES
+from bench import data
+from bench.launch import Buffer, Case, Launch, Numbers
 
 GROUP = 32  # the group whose precision matches that of the K-quants' sub-blocks
 
@@ -33,7 +33,8 @@ _PATCHES = (
     (r"const short fm = [^;]*;", "const short fm = MSL_FRAGMENT_ROW(simd_lane_id);"),
     (r"const short fn = [^;]*;", "const short fn = MSL_FRAGMENT_COLUMN(simd_lane_id);"),
     (
-        r"template <typename T>\s*struct pointer_element<(device|constant|threadgroup) T\*> \{.*?\};",
+        r"template <typename T>\s*struct pointer_element<(device|constant|threadgroup) T\*> "
+        r"\{.*?\};",
         "",
     ),
 )

@@ -35,12 +35,12 @@ def _time_by_rows(results: dict, type_name: str = "Q4_K"):
     figure, axes = plt.subplots(
         1, len(shapes), figsize=(4.2 * len(shapes), 3.6), squeeze=False, layout="constrained"
     )
-    for axis, shape in zip(axes[0], shapes):
+    for axis, shape in zip(axes[0], shapes, strict=True):
         here = sorted((c for c in cases if _shape(c) == shape), key=lambda c: c["rows"])
         for name, label in _NAMES.items():
             points = [(c["rows"], c[name]["seconds"] * 1e6) for c in here if c[name]]
             if points:
-                axis.plot(*zip(*points), marker="o", label=label, color=_COLORS[name])
+                axis.plot(*zip(*points, strict=True), marker="o", label=label, color=_COLORS[name])
         axis.set(
             xscale="log",
             yscale="log",
@@ -72,7 +72,7 @@ def _bandwidth_by_type(results: dict):
         ]
         label = label.replace("affine 4-bit", "affine, as many bits")
         if points:
-            axis.bar(*zip(*points), width=width, label=label, color=_COLORS[name])
+            axis.bar(*zip(*points, strict=True), width=width, label=label, color=_COLORS[name])
     axis.set_xticks([at + width for at in range(len(cases))], [case["type"] for case in cases])
     axis.axhline(100, color="black", linewidth=0.8, linestyle=":")
     axis.set(

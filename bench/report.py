@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Callable, Iterable
 
 _PLACE = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
@@ -64,7 +64,7 @@ def gpu_rows(results: dict) -> list[dict]:
         if case[name] is None or row["seconds"] < case[name]["seconds"]:
             case[name] = row
     return [
-        dict(zip(("type", "operation", "rows", "outputs", "columns"), key), **case)
+        dict(zip(("type", "operation", "rows", "outputs", "columns"), key, strict=True), **case)
         for key, case in cases.items()
         if case["ours"]
     ]

@@ -65,7 +65,7 @@ class AllTypes(torch.nn.Module):
 def measure(mode: Mode, dtype: str) -> dict[str, Errors]:
     """The errors of every type; in repack mode of those that are repacked."""
     blocks = {name: sample.blocks(fmt, OUTPUTS, COLUMNS) for name, fmt in formats.FORMATS.items()}
-    views = {name: None for name in blocks}
+    views = dict.fromkeys(blocks)
     # MLX's products do not depend on the number of rows.
     rows = ROWS[-1:] if mode is Mode.REPACK else ROWS
     if mode is Mode.REPACK:

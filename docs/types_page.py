@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 from backends.mlx.gguf import formats, kernels
 from backends.mlx.gguf.command.command_line import quiet_libraries
-from backends.mlx.gguf.formats import BlockFormat, testing as sample
+from backends.mlx.gguf.formats import BlockFormat
+from backends.mlx.gguf.formats import testing as sample
 
 if TYPE_CHECKING:
     from docs import types_errors
@@ -100,8 +101,8 @@ def types_table() -> list[list[str]]:
 def errors_table(dtype: str) -> list[list[str]]:
     """The rows of the table of errors, its header first."""
     # Imported here, as torch and ExecuTorch take seconds that the other table need not wait for.
-    from docs import types_errors
     from backends.mlx.gguf.lowering import Mode
+    from docs import types_errors
 
     header = [
         "type",

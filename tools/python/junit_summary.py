@@ -10,8 +10,9 @@ import argparse
 import json
 import sys
 import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Iterator, NamedTuple
+from typing import NamedTuple
 from urllib.parse import unquote, urlparse
 
 

@@ -7,12 +7,12 @@ a fault, though Metal defines some over the active lanes. It does not see loads 
 never used, since the compiler drops them, nor uninitialised variables of a thread.
 """
 
-from backends.mlx.metal.text.address_spaces import Diagnostic, check_address_spaces
 from backends.mlx.metal.compile import CompileError
 from backends.mlx.metal.fault import CheckError, KernelError
-from backends.mlx.metal.text.flatten import flatten
 from backends.mlx.metal.kernel import Report, checked, metal_kernel
 from backends.mlx.metal.libraries import add_library, library_of, prepare
+from backends.mlx.metal.text.address_spaces import Diagnostic, check_address_spaces
+from backends.mlx.metal.text.flatten import flatten
 from backends.mlx.metal.text.unit import Unit, load_units
 
 __all__ = [

@@ -1,7 +1,7 @@
 """Builds what a metal_library rule needs from a units file. Run with --help for the modes.
 
-A units file is described at backends.mlx.metal.text.unit.load_units. Exit status: 0, 1 if the address-space
-check found errors or the compiler refused a kernel, 2 for bad arguments or a bad units file.
+A units file is described at text.unit.load_units. Exit status: 0, 1 if the address-space check
+found errors or the compiler refused a kernel, 2 for bad arguments or a bad units file.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 import argparse
 import concurrent.futures
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Sequence
 
 from backends.mlx.metal import compile as compile_
 from backends.mlx.metal.text.address_spaces import check_address_spaces

@@ -10,7 +10,9 @@ import mlx.core as mx
 import pytest
 
 from backends.mlx import metal
-from backends.mlx.metal import build_library, compile as compile_, libraries as runtime
+from backends.mlx.metal import build_library
+from backends.mlx.metal import compile as compile_
+from backends.mlx.metal import libraries as runtime
 from backends.mlx.metal.tests.testing import HERE, row_sum
 
 ROW_SUM = {

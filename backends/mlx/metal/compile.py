@@ -16,8 +16,8 @@ import shutil
 import subprocess
 import tempfile
 import threading
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Iterator, Sequence
 
 from backends.mlx.metal.text.host_source import host_source
 from backends.mlx.metal.text.unit import Unit
@@ -128,7 +128,7 @@ def max_workers() -> int:
     return int(limit)
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def compiler() -> str:
     """The path of g++."""
     found = shutil.which("g++")
@@ -137,7 +137,7 @@ def compiler() -> str:
     return found
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def toolchain_key() -> str:
     """Hash of what a library depends on beside its units: compiler, flags, shim, runtime."""
     digest = hashlib.sha256()

@@ -7,12 +7,13 @@ import contextlib
 import contextvars
 import ctypes
 import dataclasses
-from typing import Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import mlx.core as mx
 import numpy as np
 
-from backends.mlx.metal import libraries as runtime, memory
+from backends.mlx.metal import libraries as runtime
+from backends.mlx.metal import memory
 from backends.mlx.metal.text.unit import CONSTANT_BELOW, Unit
 
 _MAX_THREADS = 1024
@@ -100,9 +101,9 @@ class HostKernel:
                 source=self.source,
                 inputs=tuple(
                     (name, names(a.dtype), tuple(a.shape))
-                    for name, a in zip(self.input_names, arrays)
+                    for name, a in zip(self.input_names, arrays, strict=True)
                 ),
-                outputs=tuple(zip(self.output_names, map(names, output_dtypes))),
+                outputs=tuple(zip(self.output_names, map(names, output_dtypes), strict=True)),
                 template=tuple(
                     (name, names(value) if isinstance(value, mx.Dtype) else value)
                     for name, value in arguments
@@ -138,14 +139,14 @@ class HostKernel:
         arrays = memory.evaluated(arrays, self.ensure_row_contiguous)
         outputs = [
             memory.output(tuple(map(int, shape)), dtype, init_value)
-            for shape, dtype in zip(output_shapes, output_dtypes)
+            for shape, dtype in zip(output_shapes, output_dtypes, strict=True)
         ]
         report = _report.get()
         if report is not None:
             report.keys.add(unit.key)
             report.launches += 1
         _launch(unit, arrays, outputs, init_value is not None, grid, threadgroup, report)
-        return [memory.as_dtype(o, d) for o, d in zip(outputs, output_dtypes)]
+        return [memory.as_dtype(o, d) for o, d in zip(outputs, output_dtypes, strict=True)]
 
     def _expect(self, what: str, found: Sequence, names: list[str]) -> None:
         if len(found) != len(names):
@@ -168,14 +169,11 @@ class HostKernel:
             )
 
 
-if mx.metal.is_available():
-    metal_kernel = mx.fast.metal_kernel
-else:
-    metal_kernel = HostKernel
+metal_kernel = mx.fast.metal_kernel if mx.metal.is_available() else HostKernel
 
 
 def _launch(unit, inputs, outputs, initialised, grid, threadgroup, report) -> None:
-    arrays = dict(zip(unit.names, (*inputs, *outputs)))
+    arrays = dict(zip(unit.names, (*inputs, *outputs), strict=True))
     buffers = []
     for parameter in unit.parameters:
         array = arrays[parameter.name]

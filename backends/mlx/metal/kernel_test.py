@@ -267,16 +267,15 @@ def test_32_bit_overflow_of_an_offset_is_found(tmp_path):
         "far", ["weight"], ["out"], "out[0] = weight[2099 * weight_shape[1] + int(out[0])];"
     )
     message = f"out-of-bounds: read of 1 bytes at byte {2099 * 2**20 - 2**32} of input 'weight',"
-    with pytest.raises(metal.CheckError, match=message):
-        with metal.checked():
-            kernel(
-                inputs=[weight],
-                output_shapes=[(1,)],
-                output_dtypes=[mx.int32],
-                grid=(1, 1, 1),
-                threadgroup=(1, 1, 1),
-                init_value=0,
-            )
+    with pytest.raises(metal.CheckError, match=message), metal.checked():
+        kernel(
+            inputs=[weight],
+            output_shapes=[(1,)],
+            output_dtypes=[mx.int32],
+            grid=(1, 1, 1),
+            threadgroup=(1, 1, 1),
+            init_value=0,
+        )
 
 
 def test_part_of_a_grid():

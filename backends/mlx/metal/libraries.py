@@ -8,8 +8,8 @@ import dataclasses
 import functools
 import logging
 import time
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Iterable, Sequence
 
 from backends.mlx.metal import compile as compile_
 from backends.mlx.metal.fault import KernelError, describe
@@ -117,7 +117,7 @@ class _Entry:
         return (_Buffer * len(parameters))(
             *(
                 _Buffer(None, 0, name, output_role if p.role == "output" else _INPUT)
-                for p, name in zip(parameters, self._names)
+                for p, name in zip(parameters, self._names, strict=True)
             )
         )
 
@@ -149,7 +149,7 @@ def add_library(path: Path) -> None:
     _entries.clear()
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _load(path: Path) -> _Library:
     try:
         handle = ctypes.CDLL(str(path))

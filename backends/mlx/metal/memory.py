@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
-from typing import Sequence
+from collections.abc import Sequence
 
 import mlx.core as mx
 import numpy as np
@@ -78,7 +78,7 @@ def extent(array: mx.array | np.ndarray) -> int:
     view = memoryview(array)
     if view.c_contiguous:
         return view.nbytes
-    return sum((n - 1) * s for n, s in zip(view.shape, view.strides)) + view.itemsize
+    return sum((n - 1) * s for n, s in zip(view.shape, view.strides, strict=True)) + view.itemsize
 
 
 def output(shape: tuple[int, ...], dtype: mx.Dtype, init_value: float | None) -> mx.array:
@@ -102,13 +102,13 @@ def as_dtype(array: mx.array, dtype: mx.Dtype) -> mx.array:
     return array.view(dtype) if dtype == mx.bfloat16 else array
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _storage(dtype: mx.Dtype) -> np.dtype:
     name = dtype_name(dtype)
     return np.dtype("uint16" if name == "bfloat16" else name)
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def dtype_name(dtype) -> str:
     """MLX's name of a dtype of MLX or numpy, such as "bfloat16" or "bool"."""
     return str(dtype).removeprefix("mlx.core.").removesuffix("_")

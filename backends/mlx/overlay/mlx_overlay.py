@@ -123,7 +123,9 @@ def _generate_atomically(sources: Path, root: Path) -> None:
         root.parent.mkdir(parents=True, exist_ok=True)
         scratch = Path(tempfile.mkdtemp(prefix=f".{root.name}.", dir=root.parent))
     except OSError as error:
-        raise OverlayError(f"{root.parent}: cannot write ExecuTorch's generated modules: {error}")
+        raise OverlayError(
+            f"{root.parent}: cannot write ExecuTorch's generated modules: {error}"
+        ) from error
     try:
         _generate(sources, scratch)
         scratch.chmod(0o755)

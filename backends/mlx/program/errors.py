@@ -22,12 +22,12 @@ class ProgramError(ValueError):
         message = f"{where}{what}: expected {expected}, found {found}"
         super().__init__(" ".join(message.split()))
 
-    def at(self, path: object) -> "ProgramError":
+    def at(self, path: object) -> ProgramError:
         """The same error, naming `path` unless it already names a file."""
         if self.path is not None:
             return self
         return ProgramError(self.what, self.expected, self.found, path)
 
-    def inside(self, part: str) -> "ProgramError":
+    def inside(self, part: str) -> ProgramError:
         """The same error, with `part` (e.g. `chain 0 instruction 3`) in front of what."""
         return ProgramError(f"{part}: {self.what}", self.expected, self.found, self.path)

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 
+from backends.mlx.overlay import schemas
 from backends.mlx.program import flatbuffer, schema
 from backends.mlx.program.errors import ProgramError
-from backends.mlx.overlay import schemas
 
 SCHEMA = schema.parse(schemas.mlx_fbs())
 Tid = SCHEMA.structs["Tid"].record

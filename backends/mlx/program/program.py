@@ -15,12 +15,12 @@ from pathlib import Path
 
 import numpy as np
 
+from backends.mlx.overlay import schemas
 from backends.mlx.program import flatbuffer, schema, verify
 from backends.mlx.program.constant_method import constant_value
 from backends.mlx.program.dtypes import ScalarType, scalar_type
 from backends.mlx.program.errors import ProgramError
 from backends.mlx.program.graph import Graph
-from backends.mlx.overlay import schemas
 
 _SCHEMA = schema.parse(schemas.program_fbs())
 _IDENTIFIER = b"ET12"

@@ -8,13 +8,13 @@ import pytest
 import torch
 
 from backends.mlx.program import Program, ProgramError
-from backends.mlx.runner import Runner
 from backends.mlx.program.testing import (
     GraphFile,
     MLXPartitioner,
     mlx_schema,
     to_edge_transform_and_lower,
 )
+from backends.mlx.runner import Runner
 
 WEIGHT = np.arange(12, dtype=np.float32).reshape(3, 4)
 BLOCKS = np.arange(40, dtype=np.uint8).reshape(2, 20)

@@ -12,7 +12,7 @@ from math import prod
 
 from backends.mlx.program.dtypes import scalar_type
 from backends.mlx.program.errors import ProgramError
-from backends.mlx.program.graph import Graph, INT_SLOT, TENSOR_SLOT, Tid, child_chains, uses
+from backends.mlx.program.graph import INT_SLOT, TENSOR_SLOT, Graph, Tid, child_chains, uses
 from backends.mlx.program.verify_flow import check_chains, check_flow
 from backends.mlx.program.verify_kernel import check_kernel
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from backends.mlx.program.errors import ProgramError
-from backends.mlx.program.graph import Graph, TENSOR_SLOT, Tid, child_chains, uses
+from backends.mlx.program.graph import TENSOR_SLOT, Graph, Tid, child_chains, uses
 
 _MAX_DEPTH = 64
 

@@ -5,9 +5,9 @@ import sys
 import numpy as np
 import pytest
 
+from backends.mlx.program.testing import GraphFile, mlx_schema
 from backends.mlx.runner import Runner
 from backends.mlx.runner.harness import load
-from backends.mlx.program.testing import GraphFile, mlx_schema
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float16, np.int32])

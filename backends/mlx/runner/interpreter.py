@@ -13,12 +13,12 @@ from collections.abc import Iterator
 import mlx.core as mx
 import numpy as np
 
-from backends.mlx.runner import nodes
 from backends.mlx.program import verify
 from backends.mlx.program.dtypes import scalar_type
 from backends.mlx.program.errors import ProgramError
-from backends.mlx.program.graph import Graph, SCHEMA, TENSOR_SLOT, Tid, Vid, operand
+from backends.mlx.program.graph import SCHEMA, TENSOR_SLOT, Graph, Tid, Vid, operand
 from backends.mlx.program.program import Constant, Program
+from backends.mlx.runner import nodes
 
 # What MLX raises on operands that it refuses.
 _MLX_ERRORS = (ValueError, IndexError, OverflowError)
@@ -109,7 +109,7 @@ class Interpreter:
         """Runs one instruction chain."""
         position = 0
         try:
-            for position, (function, node) in enumerate(self._chains[chain]):
+            for position, (function, node) in enumerate(self._chains[chain]):  # noqa: B007
                 function(self, node)
         except ProgramError as error:
             raise error.inside(self.graph.describe(chain, position)) from error

@@ -10,13 +10,13 @@ import mlx.core as mx
 import numpy as np
 import pytest
 
-from backends.mlx.program import ProgramError
-from backends.mlx.runner import Runner
-from backends.mlx.runner.interpreter import Interpreter
-from backends.mlx.program.testing import GraphFile, IntOrVid, Vid, mlx_schema
 from backends.mlx import metal
 from backends.mlx.metal import compile as compile_
 from backends.mlx.metal import libraries as runtime
+from backends.mlx.program import ProgramError
+from backends.mlx.program.testing import GraphFile, IntOrVid, Vid, mlx_schema
+from backends.mlx.runner import Runner
+from backends.mlx.runner.interpreter import Interpreter
 
 literal, slot = IntOrVid.from_literal, lambda index: IntOrVid.from_vid(Vid(index))
 

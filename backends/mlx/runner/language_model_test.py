@@ -4,6 +4,7 @@ Rotary embedding, attention over a cache, caches that are written in place (also
 embeddings, and facts about the model that travel as methods and named data.
 """
 
+import executorch.backends.mlx.custom_ops  # noqa: F401  (defines torch.ops.mlx)
 import mlx.core as mx
 import numpy as np
 import pytest
@@ -11,10 +12,8 @@ import torch
 from torch import nn
 from torch.export import Dim
 
-from backends.mlx.runner import Runner
 from backends.mlx.program.testing import export
-
-import executorch.backends.mlx.custom_ops  # noqa: F401  (defines torch.ops.mlx)
+from backends.mlx.runner import Runner
 
 ops = torch.ops.mlx
 torch.manual_seed(0)

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import mlx.core as mx
 
-from backends.mlx.runner import rehearsal
 from backends.mlx.program.constant_method import literal
-from backends.mlx.runner.convert import to_int, to_mx
 from backends.mlx.program.dtypes import mx_dtype_name, scalar_type
 from backends.mlx.program.errors import ProgramError
 from backends.mlx.program.graph import TENSOR_SLOT
-from backends.mlx.runner.interpreter import Interpreter
 from backends.mlx.program.program import Program
+from backends.mlx.runner import rehearsal
+from backends.mlx.runner.convert import to_int, to_mx
+from backends.mlx.runner.interpreter import Interpreter
 
 
 class Runner:
@@ -48,8 +48,8 @@ class Runner:
         """Builds the custom kernels of every branch of the method, on all cores; returns how many.
 
         Without it a kernel is built when it is first reached. What was built before, by any
-        process, is found in the cache of backends.mlx.metal, which logs its progress. On a Mac, where
-        MLX builds kernels itself, nothing is done and the number is 0.
+        process, is found in the cache of `metal`, which logs its progress. On a Mac, where MLX
+        builds kernels itself, nothing is done and the number is 0.
         """
         # Imported here: programs without custom kernels need no Metal runtime.
         from backends.mlx import metal

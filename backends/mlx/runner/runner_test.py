@@ -9,9 +9,9 @@ from torch import nn
 from torch.export import Dim
 
 from backends.mlx.program import Program, ProgramError
-from backends.mlx.runner import Runner
 from backends.mlx.program.dtypes import mx_dtype_name
 from backends.mlx.program.testing import GraphFile, export, mlx_schema
+from backends.mlx.runner import Runner
 
 torch.manual_seed(0)
 

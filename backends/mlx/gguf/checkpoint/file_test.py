@@ -160,7 +160,8 @@ def test_file_without_tensors(tmp_path: Path) -> None:
         ),
         (
             _build(infos=[(b"t", (256, 2), Q4_K, 0)], data=bytes(287)),
-            "tensor 't': expected 288 bytes for Q4_K of shape (2, 256) at offset 96, found 287 before",
+            "tensor 't': expected 288 bytes for Q4_K of shape (2, 256) at offset 96, "
+            "found 287 before",
         ),
         (
             _build(infos=[(b"t", (256, 1), Q4_K, 0)], data=bytes(288)),
@@ -180,8 +181,8 @@ def test_file_without_tensors(tmp_path: Path) -> None:
         ),
         (
             _build(infos=[(b"t", (16,), F32, 0), (b"u", (8,), F32, 32)], data=bytes(96)),
-            "tensor 't': expected 64 bytes for F32 of shape (16,), so that tensor 'u' starts at offset 64,"
-            " found offset 32",
+            "tensor 't': expected 64 bytes for F32 of shape (16,), so that tensor 'u' starts "
+            "at offset 64, found offset 32",
         ),
         (
             _build(infos=[(b"t", (8,), F32, 0), (b"u", (8,), F32, 64)], data=bytes(96)),

@@ -20,10 +20,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from backends.mlx.gguf.checkpoint.packaged import CheckpointError, smollm2
-from backends.mlx.gguf.checkpoint.file import GGUFFile
-from backends.mlx.gguf.command.command_line import InputError, Parser, quiet_libraries, user_path
 from backends.mlx.gguf.card import DEFAULT_MAX_SEQ_LEN, DEFAULT_PREFILL_CHUNK
+from backends.mlx.gguf.checkpoint.file import GGUFFile
+from backends.mlx.gguf.checkpoint.packaged import CheckpointError, smollm2
+from backends.mlx.gguf.command.command_line import InputError, Parser, quiet_libraries, user_path
 
 DTYPES = {"bf16": "bfloat16", "f16": "float16", "f32": "float32"}
 

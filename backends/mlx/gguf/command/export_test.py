@@ -13,7 +13,8 @@ import pytest
 from executorch.exir import ExecutorchProgramManager
 
 from backends.mlx.gguf.command import export, generate, inspect_file
-from backends.mlx.gguf.model import testing as tiny_file, testing_models as tiny_model
+from backends.mlx.gguf.model import testing as tiny_file
+from backends.mlx.gguf.model import testing_models as tiny_model
 from backends.mlx.program import Program
 
 

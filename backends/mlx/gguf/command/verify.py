@@ -23,11 +23,11 @@ from pathlib import Path
 from tqdm import tqdm
 
 from backends.mlx.gguf import formats
-from backends.mlx.gguf.checkpoint.packaged import CheckpointError, gemma3
 from backends.mlx.gguf.checkpoint.file import GGUFError, GGUFFile, GGUFTensorInfo
+from backends.mlx.gguf.checkpoint.packaged import CheckpointError, gemma3
+from backends.mlx.gguf.command.command_line import InputError, Parser, quiet_libraries, user_path
 from backends.mlx.gguf.command.verification import report
 from backends.mlx.gguf.command.verification.accuracy import LARGEST
-from backends.mlx.gguf.command.command_line import InputError, Parser, quiet_libraries, user_path
 
 _MAX_ROWS = 4096
 

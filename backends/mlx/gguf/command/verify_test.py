@@ -13,8 +13,8 @@ import gguf
 from backends.mlx.gguf import formats
 from backends.mlx.gguf.checkpoint.file import GGUFFile
 from backends.mlx.gguf.checkpoint.testing import write_sample
-from backends.mlx.gguf.command.verification import probe
 from backends.mlx.gguf.command import verify
+from backends.mlx.gguf.command.verification import probe
 from backends.mlx.gguf.formats.testing import blocks as blocks_of
 
 Q4_K, Q6_K = "blk.0.attn_q.weight", "blk.0.ffn_down.weight"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 
 import libgguf
 import numpy as np
@@ -78,7 +78,7 @@ def adversarial(fmt: BlockFormat, columns: int) -> np.ndarray:
     return rest
 
 
-@lru_cache(maxsize=None)
+@cache
 def _tame(fmt: BlockFormat) -> np.ndarray:
     """uint8 (_POOL, block_bytes): the first tame ones among blocks of arbitrary bytes."""
     found = np.empty((0, fmt.block_bytes), np.uint8)

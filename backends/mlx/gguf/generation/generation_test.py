@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from backends.mlx.gguf.generation.generation import Generation, Stop
-from backends.mlx.gguf.generation.testing import Parrot
 from backends.mlx.gguf.generation.sampling import Sampler, Sampling
 from backends.mlx.gguf.generation.session import Session
+from backends.mlx.gguf.generation.testing import Parrot
 
 END, OTHER_END = 18, 19
 

@@ -9,15 +9,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from backends.mlx.gguf.generation.session import Session
 from backends.mlx.gguf.card import (
     CARD,
-    ModelCard,
-    ModelFileError,
     TOKENIZER,
     TOKENIZER_CONFIG,
+    ModelCard,
+    ModelFileError,
     damaged,
 )
+from backends.mlx.gguf.generation.session import Session
 from backends.mlx.gguf.tokenizer.tokenizer import Tokenizer, TokenizerError
 from backends.mlx.program import Program
 from backends.mlx.runner import Runner

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from backends.mlx import metal
 from backends.mlx.gguf.kernels.call import run_experts, run_gather, run_kernel, run_linear
 from backends.mlx.gguf.kernels.dispatch import (
     EXPERTS,
@@ -22,7 +23,6 @@ from backends.mlx.gguf.kernels.library import (
     gather,
     linear,
 )
-from backends.mlx import metal
 
 __all__ = [
     "EXPERTS",

@@ -6,9 +6,9 @@ import math
 
 import mlx.core as mx
 
+from backends.mlx import metal
 from backends.mlx.gguf.formats import BlockFormat
 from backends.mlx.gguf.kernels import dispatch, library
-from backends.mlx import metal
 
 
 def run_linear(

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from gguf import quants
 
 from backends.mlx.gguf import kernels
+from gguf import quants
 
 HERE = Path(kernels.__file__).parent
 TABLE = re.compile(r"^constant \w+ (\w+)\[(\d+)\] = \{([^}]*)\};", re.MULTILINE)

@@ -6,9 +6,9 @@ import itertools
 
 import pytest
 
+from backends.mlx import metal
 from backends.mlx.gguf import formats, kernels
 from backends.mlx.gguf.kernels import testing_experts as expert_cases
-from backends.mlx import metal
 
 CASES = tuple(itertools.product(*expert_cases.PARAMETERS))
 

@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 from allpairspy import AllPairs
 
-from backends.mlx.gguf import formats, kernels
-from backends.mlx.gguf.kernels import testing as cases, testing_experts as expert_cases, units
 from backends.mlx import metal
+from backends.mlx.gguf import formats, kernels
+from backends.mlx.gguf.kernels import testing as cases
+from backends.mlx.gguf.kernels import testing_experts as expert_cases
+from backends.mlx.gguf.kernels import units
 
 PARAMETERS = (
     tuple(formats.FORMATS),

@@ -6,10 +6,11 @@ import mlx.core as mx
 import numpy as np
 import pytest
 
+from backends.mlx import metal
 from backends.mlx.gguf import formats, kernels
 from backends.mlx.gguf.formats import testing as sample
-from backends.mlx.gguf.kernels import testing as cases, units
-from backends.mlx import metal
+from backends.mlx.gguf.kernels import testing as cases
+from backends.mlx.gguf.kernels import units
 
 TYPES = pytest.mark.parametrize("type_name", formats.FORMATS)
 ROWS, COLUMNS = 37, 768

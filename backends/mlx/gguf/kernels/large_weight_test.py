@@ -9,10 +9,11 @@ import mlx.core as mx
 import numpy as np
 import pytest
 
+from backends.mlx import metal
 from backends.mlx.gguf import formats, kernels
 from backends.mlx.gguf.formats import testing as sample
-from backends.mlx.gguf.kernels import testing as cases, testing_experts as expert_cases
-from backends.mlx import metal
+from backends.mlx.gguf.kernels import testing as cases
+from backends.mlx.gguf.kernels import testing_experts as expert_cases
 
 TYPES = pytest.mark.parametrize("type_name", formats.FORMATS)
 FILLED = 70  # more than a tile of outputs

@@ -8,12 +8,12 @@ either: one pipeline serves every layer of a type.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
+from backends.mlx import metal
 from backends.mlx.gguf.formats import BlockFormat
 from backends.mlx.gguf.kernels import dispatch
-from backends.mlx import metal
 
 FLOATS = ("float32", "float16", "bfloat16")
 INDICES = ("int32", "int64")
@@ -49,7 +49,7 @@ class Kernel:
         return _read(self.body)
 
 
-@lru_cache(maxsize=None)
+@cache
 def linear(
     fmt: BlockFormat,
     operation: str,
@@ -89,7 +89,7 @@ def linear(
     )
 
 
-@lru_cache(maxsize=None)
+@cache
 def experts(
     fmt: BlockFormat,
     operation: str,
@@ -126,7 +126,7 @@ def experts(
     )
 
 
-@lru_cache(maxsize=None)
+@cache
 def gather(fmt: BlockFormat, out_dtype: str, index_dtype: str = "int64") -> Kernel:
     """The kernel of an embedding: rows of the table `weight` by `indices`.
 
@@ -150,11 +150,11 @@ def _check(what: str, found: str, expected: tuple[str, ...]) -> None:
         raise ValueError(f"{what}: expected one of {', '.join(expected)}, found {found!r}")
 
 
-@lru_cache(maxsize=None)
+@cache
 def _flatten(names: tuple[str, ...]) -> str:
     return metal.flatten([_HERE / name for name in names])
 
 
-@lru_cache(maxsize=None)
+@cache
 def _read(name: str) -> str:
     return (_HERE / name).read_text()

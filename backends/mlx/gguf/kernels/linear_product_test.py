@@ -6,9 +6,9 @@ import itertools
 
 import pytest
 
+from backends.mlx import metal
 from backends.mlx.gguf import formats
 from backends.mlx.gguf.kernels import testing as cases
-from backends.mlx import metal
 
 CASES = tuple(
     itertools.product(cases.OUTPUTS, cases.SUPER_BLOCKS, cases.ROWS, cases.DTYPES, cases.BIASES)

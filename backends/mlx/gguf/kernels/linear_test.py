@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from allpairspy import AllPairs
 
-from backends.mlx.gguf import formats, kernels
-from backends.mlx.gguf.kernels import dispatch, testing as cases, units
 from backends.mlx import metal
+from backends.mlx.gguf import formats, kernels
+from backends.mlx.gguf.kernels import dispatch, units
+from backends.mlx.gguf.kernels import testing as cases
 
 PARAMETERS = (
     tuple(formats.FORMATS),

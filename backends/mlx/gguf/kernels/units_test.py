@@ -9,9 +9,11 @@ import mlx.core as mx
 import numpy as np
 import pytest
 
-from backends.mlx.gguf import formats, kernels
-from backends.mlx.gguf.kernels import testing as cases, testing_experts as expert_cases, units
 from backends.mlx import metal
+from backends.mlx.gguf import formats, kernels
+from backends.mlx.gguf.kernels import testing as cases
+from backends.mlx.gguf.kernels import testing_experts as expert_cases
+from backends.mlx.gguf.kernels import units
 
 HERE = Path(kernels.__file__).parent
 BUILT = units.built()

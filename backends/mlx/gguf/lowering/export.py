@@ -17,8 +17,8 @@ from executorch.exir import (
 from torch.export import ExportedProgram
 
 from backends.mlx.gguf import formats
-from backends.mlx.gguf.lowering.match import handlers, weights
 from backends.mlx.gguf.lowering.constants import without_copies
+from backends.mlx.gguf.lowering.match import handlers, weights
 from backends.mlx.gguf.lowering.mode import AffineDtype, Mode, use_mode
 
 

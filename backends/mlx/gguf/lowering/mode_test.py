@@ -69,9 +69,9 @@ def test_argument_beats_the_environment(monkeypatch, value):
 def test_unknown_argument(value):
     with pytest.raises(ValueError, match="mode: expected fused or repack, found"):
         mode.resolve(value)
-    with pytest.raises(ValueError, match="affine_dtype: expected activation or float32, found"):
-        with use_mode(affine_dtype=value):
-            pass
+    message = "affine_dtype: expected activation or float32, found"
+    with pytest.raises(ValueError, match=message), use_mode(affine_dtype=value):
+        pass
 
 
 def test_export_follows_the_environment(monkeypatch):

@@ -13,12 +13,12 @@ import numpy as np
 import torch
 from torch import nn
 
+from backends.mlx import metal
 from backends.mlx.gguf import formats
 from backends.mlx.gguf.formats import testing as sample
 from backends.mlx.gguf.lowering import GGUFTensor
 from backends.mlx.program import Program
 from backends.mlx.runner import Runner
-from backends.mlx import metal
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 

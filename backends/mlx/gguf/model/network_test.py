@@ -11,7 +11,9 @@ import torch
 import gguf
 from backends.mlx.gguf.checkpoint.file import GGUFError, GGUFFile
 from backends.mlx.gguf.lowering import GGUFTensor
-from backends.mlx.gguf.model import network, testing as tiny_file, testing_models as tiny_model
+from backends.mlx.gguf.model import network
+from backends.mlx.gguf.model import testing as tiny_file
+from backends.mlx.gguf.model import testing_models as tiny_model
 
 
 @pytest.fixture(scope="module")
@@ -100,8 +102,8 @@ def test_norms_that_bfloat16_cannot_hold_stay_float32(tmp_path):
         (
             "qwen3moe",
             {"leave_out": "blk.0.ffn_gate_inp.weight"},
-            "tensor blk.0.ffn_gate_inp.weight: expected a tensor for model.layers.0.mlp.gate.weight, "
-            "found no such tensor",
+            "tensor blk.0.ffn_gate_inp.weight: expected a tensor for "
+            "model.layers.0.mlp.gate.weight, found no such tensor",
         ),
         (
             "qwen3moe",

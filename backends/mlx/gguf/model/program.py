@@ -9,18 +9,18 @@ from pathlib import Path
 
 import torch
 
-from backends.mlx.gguf.checkpoint.file import GGUFError, GGUFFile
-from backends.mlx.gguf.lowering import export_module, mode
-from backends.mlx.gguf.model import architecture, decoder, network
 from backends.mlx.gguf.card import (
     CARD,
     DEFAULT_MAX_SEQ_LEN,
     DEFAULT_PREFILL_CHUNK,
-    ModelCard,
     TOKENIZER,
     TOKENIZER_CONFIG,
     VERSION,
+    ModelCard,
 )
+from backends.mlx.gguf.checkpoint.file import GGUFError, GGUFFile
+from backends.mlx.gguf.lowering import export_module, mode
+from backends.mlx.gguf.model import architecture, decoder, network
 from backends.mlx.gguf.tokenizer.tokenizer import Tokenizer
 
 

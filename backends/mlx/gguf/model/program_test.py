@@ -10,7 +10,9 @@ import torch
 from transformers import PreTrainedModel
 
 from backends.mlx.gguf.checkpoint.file import GGUFFile
-from backends.mlx.gguf.model import program, testing as tiny_file, testing_models as tiny_model
+from backends.mlx.gguf.model import program
+from backends.mlx.gguf.model import testing as tiny_file
+from backends.mlx.gguf.model import testing_models as tiny_model
 from backends.mlx.program import Program
 from backends.mlx.runner import Runner
 

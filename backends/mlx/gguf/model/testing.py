@@ -17,7 +17,7 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 import gguf
 from backends.mlx.gguf import formats
 from backends.mlx.gguf.formats import testing as sample
-from backends.mlx.gguf.model.testing_models import THETA, Tiny, VOCABULARY
+from backends.mlx.gguf.model.testing_models import THETA, VOCABULARY, Tiny
 from backends.mlx.gguf.tokenizer.testing import add_metadata, byte_level
 
 _DENSE = {"F16": np.float16, "F32": np.float32}

@@ -10,8 +10,8 @@ compiles as it stands behind msl_cuda.h, with nvcc -std=c++17 --expt-relaxed-con
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Sequence
 
 from backends.mlx.metal.cuda.functions import mark_functions
 from backends.mlx.metal.text.host_source import rewrite_threadgroup_declarations

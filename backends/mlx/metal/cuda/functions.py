@@ -7,7 +7,7 @@ declarations, not a parser: function bodies are skipped, namespaces and classes 
 from __future__ import annotations
 
 import re
-from typing import Iterator
+from collections.abc import Iterator
 
 from backends.mlx.metal.text.host_source import blank_comments
 

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from backends.mlx import metal
-from backends.mlx.metal.tests.testing_planted import A, B, BARRIER, X, check, fault_of, planted
 from backends.mlx.metal.tests.testing import MATMUL, ROW_SUM, matmul, row_sum
+from backends.mlx.metal.tests.testing_planted import BARRIER, A, B, X, check, fault_of, planted
 
 
 def test_unchanged_subjects_are_clean():

@@ -9,8 +9,8 @@ import mlx.core as mx
 import pytest
 
 from backends.mlx import metal
-from backends.mlx.metal.tests.testing_planted import A, B, BARRIER, X, check, fault_of, planted
 from backends.mlx.metal.tests.testing import MATMUL, ROW_SUM, matmul, row_sum
+from backends.mlx.metal.tests.testing_planted import BARRIER, A, B, X, check, fault_of, planted
 
 
 @pytest.mark.parametrize("number", [1, 2, 3])

@@ -20,8 +20,8 @@ def fault_of(run, unchecked=None) -> metal.CheckError:
     """
     try:
         (unchecked or run)()
-    except metal.CheckError:
-        raise AssertionError("the fault was reported with the checker off")
+    except metal.CheckError as error:
+        raise AssertionError("the fault was reported with the checker off") from error
     except metal.KernelError:
         pass  # a deadlock stops a fast run too, as it hangs a GPU
     with pytest.raises(metal.CheckError) as caught, metal.checked():

@@ -9,8 +9,8 @@ casts of such a type are errors too. The front end is libclang from PyPI; no cla
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Iterator
 
 from clang import cindex
 
@@ -158,9 +158,10 @@ def _line_in(file: str, diagnostic: cindex.Diagnostic) -> int:
     """The line in `file` of a diagnostic, or of the use in the unit that led to it."""
     for place in (diagnostic, *diagnostic.children):
         location = place.location
-        if location.file is not None and location.file.name == file:
-            if location.line > _PREAMBLE.count("\n"):  # not "in file included from"
-                return location.line
+        # Not "in file included from", which the preamble's lines stand for.
+        is_unit = location.file is not None and location.file.name == file
+        if is_unit and location.line > _PREAMBLE.count("\n"):
+            return location.line
     return 0
 
 

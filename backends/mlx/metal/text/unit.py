@@ -12,8 +12,8 @@ import functools
 import hashlib
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Sequence, Union
 
 # MLX dtype name -> Metal type.
 METAL_TYPES = {
@@ -59,7 +59,7 @@ ATTRIBUTES = {
 # Inputs with fewer elements live in the constant address space.
 CONSTANT_BELOW = 8
 
-TemplateValue = Union[int, bool, str]
+TemplateValue = int | bool | str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,7 +94,9 @@ class Unit:
     atomic_outputs: bool = False
 
     def __post_init__(self):
-        freeze = lambda field, value: object.__setattr__(self, field, value)
+        def freeze(field, value):
+            return object.__setattr__(self, field, value)
+
         freeze("inputs", tuple((n, d, tuple(s)) for n, d, s in self.inputs))
         freeze("outputs", tuple((n, d) for n, d in self.outputs))
         freeze("template", tuple((n, v) for n, v in self.template))

@@ -2,9 +2,9 @@
 
 import numpy as np
 
+from backends.mlx.program.testing import GraphFile, mlx_schema
 from backends.mlx.runner import Runner
 from backends.mlx.runner.nodes.testing import literal, reals
-from backends.mlx.program.testing import GraphFile, mlx_schema
 
 
 def test_scan_stacks_what_its_body_writes(tmp_path):

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from backends.mlx.runner.nodes.testing import check, literal
 from backends.mlx.program.testing import mlx_schema
+from backends.mlx.runner.nodes.testing import check, literal
 
 
 def test_creation(tmp_path):

@@ -7,13 +7,13 @@ import numpy as np
 
 from backends.mlx.program.dtypes import ScalarType, mx_dtype_name, scalar_type, scalar_type_named
 from backends.mlx.program.errors import ProgramError
-from backends.mlx.runner.nodes.registry import node
 from backends.mlx.program.verify_kernel import (
     check_launch,
     check_operand_dtypes,
     output_shapes,
     template_arguments,
 )
+from backends.mlx.runner.nodes.registry import node
 
 
 @node("MetalKernelNode")

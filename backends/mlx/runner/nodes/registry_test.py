@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from backends.mlx.program import ProgramError
+from backends.mlx.program.testing import GraphFile, mlx_schema
 from backends.mlx.runner import Runner
 from backends.mlx.runner.nodes import FUNCTIONS
 from backends.mlx.runner.nodes.testing import literal, reals, run
-from backends.mlx.program.testing import GraphFile, mlx_schema
 
 # ExecuTorch's off-graph cache and MLX's random bits need state that a .pte does not hold.
 UNSUPPORTED = {"UpdateAndAttendNode", "RandomBitsNode"}

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from backends.mlx.program import ProgramError
-from backends.mlx.runner.nodes.testing import check, literal, reals, run, several
 from backends.mlx.program.testing import mlx_schema
+from backends.mlx.runner.nodes.testing import check, literal, reals, run, several
 
 SHAPES = [
     ("ReshapeNode", dict(shape=[literal(3), literal(-1)]), lambda x: x.reshape(3, 8)),

@@ -5,8 +5,8 @@ Test support only, as backends.mlx.program.testing is.
 
 import numpy as np
 
-from backends.mlx.runner import Runner
 from backends.mlx.program.testing import GraphFile, IntOrVid, Vid, mlx_schema
+from backends.mlx.runner import Runner
 
 RNG = np.random.default_rng(0)
 literal, slot = IntOrVid.from_literal, lambda index: IntOrVid.from_vid(Vid(index))

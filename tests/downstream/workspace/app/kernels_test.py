@@ -5,10 +5,10 @@ from pathlib import Path
 
 import mlx.core as mx
 import numpy
-
 from app.case import Case
-from backends.mlx.gguf import formats, kernels
+
 from backends.mlx import metal
+from backends.mlx.gguf import formats, kernels
 
 COMPILED = Path(kernels.__file__).parent
 

@@ -8,13 +8,13 @@ from collections.abc import Mapping
 from math import prod
 from typing import Any
 
-from backends.mlx.gguf.command.inspection import pte_tensors
-from backends.mlx.gguf.command import tables
-from backends.mlx.gguf.kernels import kernel_name
 from backends.mlx.gguf.card import CARD
+from backends.mlx.gguf.command import tables
+from backends.mlx.gguf.command.inspection import pte_tensors
+from backends.mlx.gguf.kernels import kernel_name
 from backends.mlx.program import Program, ProgramError
 from backends.mlx.program.dtypes import ScalarType, scalar_type
-from backends.mlx.program.graph import Graph, TENSOR_SLOT, Vid, operand
+from backends.mlx.program.graph import TENSOR_SLOT, Graph, Vid, operand
 from backends.mlx.program.verify_kernel import template_arguments
 
 _LARGEST = 8
@@ -274,7 +274,7 @@ def _delegate_metas(method) -> dict[int, Any]:
                 raise ProgramError(what, f"{len(slots)} arguments", len(call.args))
             metas.update(
                 (index, graph.meta(slot.idx))
-                for index, slot in zip(call.args, slots)
+                for index, slot in zip(call.args, slots, strict=True)
                 if slot.slot_type == TENSOR_SLOT
             )
     return metas

@@ -10,12 +10,12 @@ import pytest
 import torch
 from torch import nn
 
+from backends.mlx.gguf.card import CARD
 from backends.mlx.gguf.command import inspect_file
 from backends.mlx.gguf.command.inspection import pte as inspect_pte
 from backends.mlx.gguf.formats import FORMATS
 from backends.mlx.gguf.kernels import kernel_name, units
 from backends.mlx.gguf.lowering import export_module, testing
-from backends.mlx.gguf.card import CARD
 from backends.mlx.program import Program, ProgramError
 from backends.mlx.program.testing import GraphFile, IntOrVid, Vid, mlx_schema
 
@@ -165,10 +165,10 @@ def test_tables(found: dict, program: Program, capsys: pytest.CaptureFixture) ->
     assert out == f"{inspect_pte.text(found)}\n"
     rows = [line.split() for line in out.splitlines()]
     assert ["max_seq_len", "128"] in rows
-    assert "input 0 float32 1..2 x 256 -".split() in rows
-    assert "output 0 float32 1.. x 3 -".split() in rows
-    assert "buffers, 1 float16 1 x 4 x 8 64".split() in rows
-    assert "- float16 1 x 4 x 8 64".split() in rows
+    assert ["input", "0", "float32", "1..2", "x", "256", "-"] in rows
+    assert ["output", "0", "float32", "1..", "x", "3", "-"] in rows
+    assert ["buffers,", "1", "float16", "1", "x", "4", "x", "8", "64"] in rows
+    assert ["-", "float16", "1", "x", "4", "x", "8", "64"] in rows
     assert [
         "Q4_K",
         "qmv",
@@ -176,8 +176,8 @@ def test_tables(found: dict, program: Program, capsys: pytest.CaptureFixture) ->
         "InT=float32",
         "ROWS=4",
         "SPLIT_K=1",
-        *"64 x n x 1".split(),
-        *"32 x 1 x 1".split(),
+        *["64", "x", "n", "x", "1"],
+        *["32", "x", "1", "x", "1"],
         "3",
     ] in rows
     assert ["all,", "under", "3", "names", "2", "448"] in rows

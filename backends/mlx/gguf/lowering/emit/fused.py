@@ -13,8 +13,8 @@ from executorch.backends.mlx.serialization.mlx_graph_schema import IntOrVid, Met
 
 from backends.mlx.gguf import kernels
 from backends.mlx.gguf.lowering.emit import rows
-from backends.mlx.gguf.lowering.match.operands import Operands
 from backends.mlx.gguf.lowering.emit.state import DelegateState
+from backends.mlx.gguf.lowering.match.operands import Operands
 
 # Kinds of a template argument in MetalKernelNode (ExecuTorch's schema.fbs).
 _INT, _BOOL, _DTYPE = 0, 1, 2

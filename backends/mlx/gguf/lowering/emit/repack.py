@@ -26,9 +26,9 @@ from executorch.backends.mlx.serialization.mlx_graph_schema import (
 
 from backends.mlx.gguf import formats
 from backends.mlx.gguf.lowering.emit import rows
-from backends.mlx.gguf.lowering.mode import AffineDtype
-from backends.mlx.gguf.lowering.match.operands import Operands
 from backends.mlx.gguf.lowering.emit.quantized import QuantizedWeight
+from backends.mlx.gguf.lowering.match.operands import Operands
+from backends.mlx.gguf.lowering.mode import AffineDtype
 
 
 def emit_linear(

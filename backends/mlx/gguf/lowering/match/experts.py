@@ -16,8 +16,8 @@ from executorch.backends.mlx.pattern_utils import match_target
 from torch.fx import Node
 from torch.fx.experimental.symbolic_shapes import statically_known_true
 
-from backends.mlx.gguf.lowering.match import weights
 from backends.mlx.gguf.lowering.emit.sizes import Size
+from backends.mlx.gguf.lowering.match import weights
 from backends.mlx.gguf.lowering.match.weights import Weight
 
 aten = torch.ops.aten

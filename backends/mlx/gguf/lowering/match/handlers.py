@@ -17,12 +17,12 @@ from executorch.backends.mlx.pattern_utils import match_target
 from torch.export import ExportedProgram
 from torch.fx import Node
 
-from backends.mlx.gguf.lowering.match import experts, operands, weights
 from backends.mlx.gguf.lowering.emit import fused, repack
+from backends.mlx.gguf.lowering.emit.state import DelegateState
+from backends.mlx.gguf.lowering.match import experts, operands, weights
+from backends.mlx.gguf.lowering.match.weights import Weight
 from backends.mlx.gguf.lowering.mode import Mode
 from backends.mlx.gguf.lowering.ops import FLOAT_DTYPES
-from backends.mlx.gguf.lowering.emit.state import DelegateState
-from backends.mlx.gguf.lowering.match.weights import Weight
 
 
 class GGUFHandler(PatternHandler):

@@ -11,9 +11,9 @@ from executorch.backends.mlx.builder.slot_manager import Slot
 from executorch.backends.mlx.serialization.mlx_graph_schema import IntOrVid, ReshapeNode
 from torch.fx import Node
 
-from backends.mlx.gguf.lowering.match.experts import Product
 from backends.mlx.gguf.lowering.emit.rows import Rows
 from backends.mlx.gguf.lowering.emit.state import DelegateState
+from backends.mlx.gguf.lowering.match.experts import Product
 from backends.mlx.gguf.lowering.match.weights import Weight
 
 
