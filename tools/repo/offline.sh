@@ -2,6 +2,11 @@
 # Sourced by bazelw and tools/bazel. Debian's Bazel cannot download the repositories
 # that Bazel's built-in WORKSPACE suffix names; Debian packages them instead.
 
+# cache_folder: prints the folder of this project's caches, as backends/mlx/common/cache.py has it.
+cache_folder() {
+    printf '%s\n' "${XDG_CACHE_HOME:-${HOME:?bazelw: HOME is not set}/.cache}/mlx_gguf"
+}
+
 # offline_rc ROOT BAZEL: prints the path of the bazelrc that BAZEL needs because it is
 # a Debian build, or nothing. ROOT is this repository's root.
 offline_rc() {
@@ -13,7 +18,7 @@ offline_rc() {
     "bazel 7."*) major=7 rules="cc java proto python license" ;;
     *) return 0 ;;
     esac
-    cache=${XDG_CACHE_HOME:-${HOME:?bazelw: HOME is not set}/.cache}/mlx_gguf
+    cache=$(cache_folder)
     mkdir -p "$cache"
     # Two checkouts have two roots: they must not share the file.
     rc=$cache/debian-$major-$(printf %s "$1" | cksum | cut -d' ' -f1).bazelrc

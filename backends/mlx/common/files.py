@@ -1,0 +1,54 @@
+"""Files and folders that appear under their names whole, or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+
+@contextlib.contextmanager
+def written_whole(path: Path, mode: int = 0o644) -> Iterator[Path]:
+    """Yields a path beside `path` to write to; the file there takes its place in the end.
+
+    After an error there is no new file, and one that was at `path` before is as it was. Two
+    processes may write the same path at once. `mode`: the file's permissions.
+
+    Raises:
+        OSError: the folder of `path` cannot be written to.
+    """
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(handle)
+    partial = Path(name)
+    try:
+        yield partial
+        partial.chmod(mode)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def folder_written_whole(path: Path) -> Iterator[Path]:
+    """Yields a folder beside `path` to fill; it takes that name in the end.
+
+    Where another process was faster, its folder stays. After an error there is none.
+
+    Raises:
+        OSError: the folder of `path` cannot be made or written to.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+    try:
+        yield partial
+        partial.chmod(0o755)
+        try:
+            partial.rename(path)
+        except OSError:
+            if not path.is_dir():
+                raise
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
