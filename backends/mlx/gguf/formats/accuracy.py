@@ -7,20 +7,21 @@ largest magnitude that the weight's sub-block can represent.
 
 from __future__ import annotations
 
+import mlx.core as mx
 import numpy as np
 
 RELATIVE = 4e-6
 
-# dtype -> (bits of the mantissa, exponent of the smallest normal number).
-_FLOATS = {"float32": (23, -126), "float16": (10, -14), "bfloat16": (7, -126)}
-
 
 def ulp(values: np.ndarray, dtype: str) -> np.ndarray:
-    """One unit in the last place of `dtype` at each of `values`, float64."""
-    mantissa, smallest = _FLOATS[dtype]
+    """One unit in the last place of `dtype` at each of `values`, float64.
+
+    dtype: "float32", "float16" or "bfloat16", which numpy does not know and MLX does.
+    """
+    limits = mx.finfo(getattr(mx, dtype))
     with np.errstate(divide="ignore"):
-        exponent = np.floor(np.log2(np.abs(values)))
-    return np.exp2(np.maximum(exponent, smallest) - mantissa)
+        powers = np.exp2(np.floor(np.log2(np.abs(values))))
+    return np.maximum(powers, limits.smallest_normal) * limits.eps
 
 
 def linear_bound(x: np.ndarray, reach: np.ndarray, exact: np.ndarray, out_dtype: str) -> np.ndarray:

@@ -59,7 +59,7 @@ class BlockFormat:
     ggml_id: ggml's number of the type, as stored in a GGUF file.
     block_weights: weights in a block (a super-block for the K-quants).
     block_bytes: bytes of a block.
-    header: the Metal header, in `kernels/`, that defines the format's policy struct.
+    header: the Metal header, in `kernels/types/`, that defines the format's policy struct.
     group: weights that share a scale and a minimum (the sub-block).
     quants: the smallest and the largest quant, see `Unpacked`.
     unpack: takes uint8 (blocks, block_bytes) apart.

@@ -36,6 +36,18 @@ def test_alignment():
     assert (Q4_K.alignment, Q6_K.alignment) == (16, 2)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_ulp_is_the_distance_to_the_next_number(dtype):
+    smallest = np.finfo(dtype).smallest_normal
+    values = np.array([0, smallest / 4, smallest, 1, 1.5, 2, 3.75, 1000], dtype)
+    np.testing.assert_array_equal(formats.ulp(values, dtype), np.spacing(values))
+
+
+def test_ulp_of_bfloat16_is_that_of_the_upper_half_of_a_float32():
+    values = np.array([1, 1.5, 2, 1000], np.float32)
+    np.testing.assert_array_equal(formats.ulp(values, "bfloat16"), np.spacing(values) * 2**16)
+
+
 def test_unsupported_type_lists_the_supported_ones():
     with pytest.raises(formats.UnsupportedTypeError, match=", Q4_K, .*, found 'Q9_Z'"):
         formats.get("Q9_Z")

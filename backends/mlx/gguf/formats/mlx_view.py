@@ -1,13 +1,22 @@
-"""MLX's quantizations: how each reads quants and scales, and weights that it holds exactly."""
+"""GGUF blocks as MLX's quantizations: which of them hold a block's weights exactly, and how.
+
+MLX has an affine quantization of several widths, and some whose quants are 4-bit floats. What
+`lowering` repacks, and what the documents say of it, is decided here.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
+from backends.mlx.gguf.formats.block_format import BlockFormat
+
 AFFINE = "affine"
+# The weights that share a scale in MLX's affine kernels (mlx/backend/metal/kernels/quantized.h).
+AFFINE_GROUPS = (128, 64, 32)
 
 
 @dataclass(frozen=True)
@@ -37,12 +46,12 @@ E2M1 = np.concatenate([_MAGNITUDES, -_MAGNITUDES])
 
 
 class MLXView(NamedTuple):
-    """Weights as MLX's quantization `mode` has them, exactly.
+    """Weights (N, K) as MLX's quantization `mode` has them, exactly.
 
     Affine: `weight = scale * quant + bias`. For a float mode the quant is the bits of its float.
 
-    quants: uint8 (N, K). scales: float32 (N, K / group); in a float mode uint8. biases: float32
-    (N, K / group); in a float mode None.
+    quants: uint8 (N, K), below 2**bits. scales: float32 (N, K / group); in a float mode uint8.
+    biases: float32 (N, K / group); in a float mode None.
     """
 
     quants: np.ndarray
@@ -65,3 +74,98 @@ class MLXView(NamedTuple):
 
     def _wide(self, factor: np.ndarray) -> np.ndarray:
         return np.repeat(factor.astype(np.float64), self.group, axis=1)
+
+
+def affine_view(fmt: BlockFormat, blocks: np.ndarray) -> MLXView | None:
+    """Reads uint8 (N, row_bytes) `blocks` as affine groups.
+
+    The group is the largest that MLX has and in which all sub-blocks agree. None if the sub-blocks
+    do not merge to 32 weights, or a scale or bias is not finite.
+
+    Raises:
+        ValueError: `blocks` is not a matrix of whole blocks.
+    """
+    rows, columns = blocks.shape[0], fmt.columns(blocks.shape[1])
+    unpacked = fmt.unpack(fmt.as_blocks(blocks))
+    scales = unpacked.scales.reshape(rows, -1)
+    # A quant q is stored as q + zero. Beyond the largest float it has no bias.
+    with np.errstate(over="ignore", invalid="ignore"):
+        biases = (unpacked.minima - unpacked.scales * fmt.affine.zero).reshape(rows, -1)
+    if not (np.isfinite(scales).all() and np.isfinite(biases).all()):
+        return None
+    for group in AFFINE_GROUPS:
+        if columns % group:
+            continue
+        merged_scales = _merged(scales, group // fmt.group)
+        merged_biases = _merged(biases, group // fmt.group)
+        if merged_scales is not None and merged_biases is not None:
+            quants = (unpacked.quants + fmt.affine.zero).astype(np.uint8).reshape(rows, columns)
+            return MLXView(quants, merged_scales, merged_biases, group, fmt.affine.bits)
+    return None
+
+
+def _merged(factor: np.ndarray, count: int) -> np.ndarray | None:
+    """One value for each `count` neighbours of (N, groups), or None if any differ."""
+    runs = factor.reshape(factor.shape[0], -1, count)
+    return runs[:, :, 0] if (runs == runs[:, :, :1]).all() else None
+
+
+def float_view(fmt: BlockFormat, blocks: np.ndarray) -> MLXView | None:
+    """Reads uint8 (N, row_bytes) `blocks` in the float mode that the row of `fmt` names.
+
+    Scales are matched as numbers: the view has the byte that MLX reads as a block's scale, which
+    need not be the block's own byte. A zero loses its sign. None if `fmt` names no mode or a scale
+    is no number of it.
+
+    Raises:
+        ValueError: `blocks` is not a matrix of whole blocks.
+    """
+    if fmt.mlx_mode is None:
+        return None
+    mode = FLOAT_MODES[fmt.mlx_mode]
+    unpacked = fmt.unpack(fmt.as_blocks(blocks))
+    # Quants are the floats doubled.
+    scales = 2 * unpacked.scales.astype(np.float64).reshape(blocks.shape[0], -1)
+    found = np.searchsorted(mode.scales, scales).clip(max=len(mode.scales) - 1)
+    if not (mode.scales[found] == scales).all():
+        return None
+    quants = _codes(fmt)[unpacked.quants - fmt.quants[0]].reshape(blocks.shape[0], -1)
+    return MLXView(quants, found.astype(np.uint8), None, mode.group, mode.bits, fmt.mlx_mode)
+
+
+def _codes(fmt: BlockFormat) -> np.ndarray:
+    """The E2M1 bits of each quant of `fmt`, from the lowest on."""
+    lowest, highest = fmt.quants
+    codes = np.zeros(highest - lowest + 1, np.uint8)
+    # Of the two zeros the positive one stays.
+    for code in reversed(range(len(E2M1))):
+        codes[int(2 * E2M1[code]) - lowest] = code
+    return codes
+
+
+# In the order in which repacking tries them: a float mode takes fewer bits than the affine form of
+# the same weights, and rounds no scale to the type of the activations.
+VIEWS: tuple[Callable[[BlockFormat, np.ndarray], MLXView | None], ...] = (float_view, affine_view)
+
+
+class Form(NamedTuple):
+    """What repacking makes of a type.
+
+    group: weights that share a scale, at least: affine groups are wider where neighbours agree.
+    certain: every tensor with scales that MLX has gets this form; else only those whose
+    neighbouring groups agree.
+    """
+
+    mode: str
+    bits: int
+    group: int
+    certain: bool
+
+
+def form(fmt: BlockFormat) -> Form:
+    """What repacking makes of tensors of `fmt`: the first of `VIEWS` that its row allows."""
+    if fmt.mlx_mode is not None:
+        mode = FLOAT_MODES[fmt.mlx_mode]
+        return Form(fmt.mlx_mode, mode.bits, mode.group, certain=True)
+    narrowest = min(AFFINE_GROUPS)
+    return Form(AFFINE, fmt.affine.bits, max(fmt.group, narrowest), fmt.group >= narrowest)

@@ -1,4 +1,9 @@
-"""The table of block formats. Adding a GGUF type: one row here, one Metal header."""
+"""The table of block formats.
+
+A type is three things: its row here, the decoder in NumPy that the row names as `unpack` (in the
+module of its family beside this one), and the Metal header that it names as `header` (in
+`kernels/types/`). All else, kernels' names and bounds, repacking, tests and documents, follows.
+"""
 
 from __future__ import annotations
 
