@@ -23,11 +23,6 @@ class Unpacked(NamedTuple):
     minima: np.ndarray
 
 
-def read_half(field: np.ndarray) -> np.ndarray:
-    """Reads uint8 (blocks, 2) as float32 (blocks, 1)."""
-    return np.ascontiguousarray(field).view(np.float16).astype(np.float32)
-
-
 # The widths that MLX's affine quantization has.
 _AFFINE_BITS = (2, 3, 4, 5, 6, 8)
 

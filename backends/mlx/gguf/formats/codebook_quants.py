@@ -9,52 +9,52 @@ from __future__ import annotations
 import numpy as np
 
 import gguf
-from backends.mlx.gguf.formats.block_format import Unpacked, read_half
+from backends.mlx.gguf.formats.block_format import Unpacked
+from backends.mlx.gguf.formats.fields import half, nibbles
 
-_Type = gguf.GGMLQuantizationType
 _ONE = np.array([1.0], np.float16).view(np.uint8)
 
 
 def unpack_iq4_nl(blocks: np.ndarray) -> Unpacked:
     """IQ4_NL: half d, 16 bytes of nibbles."""
-    return _unpack(_Type.IQ4_NL, blocks, np.ones((blocks.shape[0], 1)))
+    return _unpack("IQ4_NL", blocks, np.ones((blocks.shape[0], 1)))
 
 
 def unpack_iq4_xs(blocks: np.ndarray) -> Unpacked:
     """IQ4_XS: half d, 8 pairs of high bits and 8 low nibbles of scales, 128 bytes of nibbles."""
     high = _words(blocks[:, 2:4], "<u2") >> np.arange(0, 16, 2, np.uint16) & 3
-    return _unpack(_Type.IQ4_XS, blocks, (_nibbles(blocks[:, 4:8]) | high << 4) - 32)
+    return _unpack("IQ4_XS", blocks, (nibbles(blocks[:, 4:8], 1) | high << 4) - 32)
 
 
 def unpack_iq2_xxs(blocks: np.ndarray) -> Unpacked:
     """IQ2_XXS: half d, 8 times 8 bytes, whose 4 highest bits are a scale."""
-    return _unpack(_Type.IQ2_XXS, blocks, _quarters(_words(blocks[:, 2:66], "<u8") >> 60))
+    return _unpack("IQ2_XXS", blocks, _quarters(_words(blocks[:, 2:66], "<u8") >> 60))
 
 
 def unpack_iq2_xs(blocks: np.ndarray) -> Unpacked:
     """IQ2_XS: half d, 32 halfwords, 16 nibbles of scales."""
-    return _unpack(_Type.IQ2_XS, blocks, _quarters(_nibbles(blocks[:, 66:74])))
+    return _unpack("IQ2_XS", blocks, _quarters(nibbles(blocks[:, 66:74], 1)))
 
 
 def unpack_iq2_s(blocks: np.ndarray) -> Unpacked:
     """IQ2_S: half d, 72 bytes of quants and signs, 16 nibbles of scales."""
-    return _unpack(_Type.IQ2_S, blocks, _quarters(_nibbles(blocks[:, 74:82])))
+    return _unpack("IQ2_S", blocks, _quarters(nibbles(blocks[:, 74:82], 1)))
 
 
 def unpack_iq3_xxs(blocks: np.ndarray) -> Unpacked:
     """IQ3_XXS: half d, 64 bytes of quants, 8 words whose 4 highest bits are a scale."""
-    return _unpack(_Type.IQ3_XXS, blocks, 2 * _quarters(_words(blocks[:, 66:98], "<u4") >> 28))
+    return _unpack("IQ3_XXS", blocks, 2 * _quarters(_words(blocks[:, 66:98], "<u4") >> 28))
 
 
 def unpack_iq3_s(blocks: np.ndarray) -> Unpacked:
     """IQ3_S: half d, 104 bytes of quants and signs, 8 nibbles of scales."""
-    return _unpack(_Type.IQ3_S, blocks, 1 + 2 * _nibbles(blocks[:, 106:110]))
+    return _unpack("IQ3_S", blocks, 1 + 2 * nibbles(blocks[:, 106:110], 1))
 
 
 def unpack_iq1_s(blocks: np.ndarray) -> Unpacked:
     """IQ1_S: half d, 32 bytes of quants, 8 halfwords with a scale in bits 12-14. Quants are in
     eighths."""
-    return _unpack(_Type.IQ1_S, blocks, _odd_eighths(_words(blocks[:, 34:50], "<u2") >> 12 & 7))
+    return _unpack("IQ1_S", blocks, _odd_eighths(_words(blocks[:, 34:50], "<u2") >> 12 & 7))
 
 
 def unpack_iq1_m(blocks: np.ndarray) -> Unpacked:
@@ -67,30 +67,25 @@ def unpack_iq1_m(blocks: np.ndarray) -> Unpacked:
     one = blocks.copy()
     one[:, 49:56:2] = blocks[:, 49:56:2] & 15 | np.array([0x00, 0x00, 0xC0, 0x30], np.uint8)
     factors = _odd_eighths(scales.reshape(-1, 16))
-    return _divide(_Type.IQ1_M, one, d.astype(np.float32), factors)
+    return _divide("IQ1_M", one, d.astype(np.float32), factors)
 
 
-def _unpack(ggml_type: _Type, blocks: np.ndarray, factors: np.ndarray) -> Unpacked:
+def _unpack(name: str, blocks: np.ndarray, factors: np.ndarray) -> Unpacked:
     """Blocks that start with a half d. factors: (blocks, sub-blocks), scale = d factor."""
     one = blocks.copy()
     one[:, 0:2] = _ONE
-    return _divide(ggml_type, one, read_half(blocks[:, 0:2]), factors)
+    return _divide(name, one, half(blocks[:, 0:2]), factors)
 
 
-def _divide(ggml_type: _Type, one: np.ndarray, d: np.ndarray, factors: np.ndarray) -> Unpacked:
+def _divide(name: str, one: np.ndarray, d: np.ndarray, factors: np.ndarray) -> Unpacked:
     """one: the blocks with d = 1; where a factor is 0 too, the quants do not count."""
     factors = factors.astype(np.float32)
-    weights = gguf.dequantize(one, ggml_type).reshape(*factors.shape, -1)
+    weights = gguf.dequantize(one, gguf.GGMLQuantizationType[name]).reshape(*factors.shape, -1)
     quants = weights / np.where(factors == 0, 1, factors)[:, :, None]
     scales = d * factors
     return Unpacked(
         quants.reshape(one.shape[0], -1).astype(np.int16), scales, np.zeros_like(scales)
     )
-
-
-def _nibbles(field: np.ndarray) -> np.ndarray:
-    """uint8 (blocks, n) as int64 (blocks, 2 n), the low half of a byte first."""
-    return np.stack([field & 15, field >> 4], axis=2).reshape(field.shape[0], -1).astype(np.int64)
 
 
 def _words(field: np.ndarray, dtype: str) -> np.ndarray:

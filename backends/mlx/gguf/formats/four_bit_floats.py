@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from backends.mlx.gguf.formats.block_format import Unpacked
+from backends.mlx.gguf.formats.fields import nibbles
 
 _DOUBLED = np.array([0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12], np.int16)
 
@@ -16,8 +17,7 @@ _DOUBLED = np.array([0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12], n
 def unpack_mxfp4(blocks: np.ndarray) -> Unpacked:
     """MXFP4: exponent byte e, 16 bytes of nibbles; weight = 2**(e - 127) float."""
     scales = np.ldexp(np.float32(1), blocks[:, 0:1].astype(np.int32) - 128)
-    nibbles = blocks[:, 1:17]
-    return _unpacked(np.concatenate([nibbles & 15, nibbles >> 4], axis=1), scales)
+    return _unpacked(nibbles(blocks[:, 1:17], 16), scales)
 
 
 def unpack_nvfp4(blocks: np.ndarray) -> Unpacked:
@@ -28,9 +28,7 @@ def unpack_nvfp4(blocks: np.ndarray) -> Unpacked:
     scales = np.where(
         exponent == 0, np.ldexp(mantissa, -10), np.ldexp(8 + mantissa, exponent - 11)
     ) * (bits != 0x7F)
-    nibbles = blocks[:, 4:36].reshape(-1, 4, 8)
-    indices = np.concatenate([nibbles & 15, nibbles >> 4], axis=2)
-    return _unpacked(indices.reshape(-1, 64), scales)
+    return _unpacked(nibbles(blocks[:, 4:36], 8), scales)
 
 
 def _unpacked(indices: np.ndarray, scales: np.ndarray) -> Unpacked:

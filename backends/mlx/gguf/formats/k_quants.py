@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from backends.mlx.gguf.formats.block_format import Unpacked, read_half
+from backends.mlx.gguf.formats.block_format import Unpacked
+from backends.mlx.gguf.formats.fields import bit_pairs, half, nibbles
 
 
 def _six_bit_pairs(field: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -26,20 +27,7 @@ def _six_bit_pairs(field: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _six_bit_factors(blocks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Scales and minima, float32 (blocks, 8), of the first 16 bytes of Q4_K and Q5_K."""
     scales, minima = _six_bit_pairs(blocks[:, 4:16])
-    return read_half(blocks[:, 0:2]) * scales, -read_half(blocks[:, 2:4]) * minima
-
-
-def _nibbles(field: np.ndarray) -> np.ndarray:
-    """uint8 (blocks, 128) as int16 (blocks, 256): 32 low nibbles, then 32 high ones."""
-    groups = field.reshape(-1, 4, 1, 32)
-    return np.concatenate([groups & 15, groups >> 4], axis=2).reshape(-1, 256).astype(np.int16)
-
-
-def bit_pairs(field: np.ndarray) -> np.ndarray:
-    """uint8 (blocks, 64) as uint8 (blocks, 256): for each 32 bytes, 32 pairs from each of bits
-    0, 2, 4 and 6 on."""
-    shifts = np.array([0, 2, 4, 6], np.uint8).reshape(1, 1, 4, 1)
-    return (field.reshape(-1, 2, 1, 32) >> shifts & 3).reshape(-1, 256)
+    return half(blocks[:, 0:2]) * scales, -half(blocks[:, 2:4]) * minima
 
 
 def _bit_planes(field: np.ndarray) -> np.ndarray:
@@ -51,9 +39,9 @@ def _bit_planes(field: np.ndarray) -> np.ndarray:
 def unpack_q2_k(blocks: np.ndarray) -> Unpacked:
     """Q2_K: 16 bytes of scales (low nibble) and minima, 64 of bit pairs, half d, half dmin."""
     factors = blocks[:, 0:16].astype(np.int16)
-    scales = read_half(blocks[:, 80:82]) * (factors & 15).astype(np.float32)
-    minima = -read_half(blocks[:, 82:84]) * (factors >> 4).astype(np.float32)
-    return Unpacked(bit_pairs(blocks[:, 16:80]).astype(np.int16), scales, minima)
+    scales = half(blocks[:, 80:82]) * (factors & 15).astype(np.float32)
+    minima = -half(blocks[:, 82:84]) * (factors >> 4).astype(np.float32)
+    return Unpacked(bit_pairs(blocks[:, 16:80]), scales, minima)
 
 
 def unpack_q3_k(blocks: np.ndarray) -> Unpacked:
@@ -64,11 +52,10 @@ def unpack_q3_k(blocks: np.ndarray) -> Unpacked:
     """
     third = _bit_planes(blocks[:, 0:32]).astype(np.int16) << 2
     low, high = blocks[:, 96:104], blocks[:, 104:108]
-    nibbles = np.concatenate([low & 15, low >> 4], axis=1)
     pairs = np.concatenate([high >> shift & 3 for shift in (0, 2, 4, 6)], axis=1)
-    factors = (nibbles | pairs << 4).astype(np.float32) - 32
-    scales = read_half(blocks[:, 108:110]) * factors
-    quants = bit_pairs(blocks[:, 32:96]).astype(np.int16) + third - 4
+    factors = (nibbles(low, 8) | pairs << 4).astype(np.float32) - 32
+    scales = half(blocks[:, 108:110]) * factors
+    quants = bit_pairs(blocks[:, 32:96]) + third - 4
     return Unpacked(quants, scales, np.zeros_like(scales))
 
 
@@ -77,7 +64,7 @@ def unpack_q4_k(blocks: np.ndarray) -> Unpacked:
 
     Byte 32 j + i of the nibbles holds weight 64 j + i (low) and 64 j + 32 + i (high).
     """
-    return Unpacked(_nibbles(blocks[:, 16:144]), *_six_bit_factors(blocks))
+    return Unpacked(nibbles(blocks[:, 16:144], 32), *_six_bit_factors(blocks))
 
 
 def unpack_q5_k(blocks: np.ndarray) -> Unpacked:
@@ -86,7 +73,7 @@ def unpack_q5_k(blocks: np.ndarray) -> Unpacked:
     Bit s of byte i belongs to weight 32 s + i.
     """
     fifth = _bit_planes(blocks[:, 16:48]).astype(np.int16)
-    quants = _nibbles(blocks[:, 48:176]) + (fifth << 4)
+    quants = nibbles(blocks[:, 48:176], 32) + (fifth << 4)
     return Unpacked(quants, *_six_bit_factors(blocks))
 
 
@@ -97,8 +84,6 @@ def unpack_q6_k(blocks: np.ndarray) -> Unpacked:
     of the half's first and second 32 bytes, runs 2 and 3 the high ones; bit pair
     `run` of the half's 32 high bytes completes them.
     """
-    low = blocks[:, 0:128].reshape(-1, 2, 2, 32)
-    nibbles = np.concatenate([low & 15, low >> 4], axis=2).reshape(-1, 256)
-    quants = (nibbles | bit_pairs(blocks[:, 128:192]) << 4).astype(np.int16) - 32
-    scales = read_half(blocks[:, 208:210]) * blocks[:, 192:208].view(np.int8).astype(np.float32)
+    quants = (nibbles(blocks[:, 0:128], 64) | bit_pairs(blocks[:, 128:192]) << 4) - 32
+    scales = half(blocks[:, 208:210]) * blocks[:, 192:208].view(np.int8).astype(np.float32)
     return Unpacked(quants, scales, np.zeros_like(scales))

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from backends.mlx.gguf.formats.block_format import Unpacked, read_half
+from backends.mlx.gguf.formats.block_format import Unpacked
+from backends.mlx.gguf.formats.fields import half, nibbles
 
 
 def unpack_q8_0(blocks: np.ndarray) -> Unpacked:
@@ -17,27 +18,22 @@ def unpack_q8_0(blocks: np.ndarray) -> Unpacked:
 
 def unpack_q4_0(blocks: np.ndarray) -> Unpacked:
     """Q4_0: half d, 16 bytes of nibbles; weight = d (q - 8)."""
-    return _signed(blocks, _nibbles(blocks[:, 2:18]) - 8)
+    return _signed(blocks, nibbles(blocks[:, 2:18], 16) - 8)
 
 
 def unpack_q4_1(blocks: np.ndarray) -> Unpacked:
     """Q4_1: half d, half m, 16 bytes of nibbles; weight = d q + m."""
-    return _with_minimum(blocks, _nibbles(blocks[:, 4:20]))
+    return _with_minimum(blocks, nibbles(blocks[:, 4:20], 16))
 
 
 def unpack_q5_0(blocks: np.ndarray) -> Unpacked:
     """Q5_0: half d, 4 bytes of fifth bits, 16 bytes of nibbles; weight = d (q - 16)."""
-    return _signed(blocks, _nibbles(blocks[:, 6:22]) + _fifth_bits(blocks[:, 2:6]) - 16)
+    return _signed(blocks, nibbles(blocks[:, 6:22], 16) + _fifth_bits(blocks[:, 2:6]) - 16)
 
 
 def unpack_q5_1(blocks: np.ndarray) -> Unpacked:
     """Q5_1: half d, half m, 4 bytes of fifth bits, 16 bytes of nibbles; weight = d q + m."""
-    return _with_minimum(blocks, _nibbles(blocks[:, 8:24]) + _fifth_bits(blocks[:, 4:8]))
-
-
-def _nibbles(field: np.ndarray) -> np.ndarray:
-    """uint8 (blocks, 16) as int16 (blocks, 32): the low nibbles, then the high ones."""
-    return np.concatenate([field & 15, field >> 4], axis=1).astype(np.int16)
+    return _with_minimum(blocks, nibbles(blocks[:, 8:24], 16) + _fifth_bits(blocks[:, 4:8]))
 
 
 def _fifth_bits(field: np.ndarray) -> np.ndarray:
@@ -46,9 +42,9 @@ def _fifth_bits(field: np.ndarray) -> np.ndarray:
 
 
 def _signed(blocks: np.ndarray, quants: np.ndarray) -> Unpacked:
-    scales = read_half(blocks[:, 0:2])
+    scales = half(blocks[:, 0:2])
     return Unpacked(quants, scales, np.zeros_like(scales))
 
 
 def _with_minimum(blocks: np.ndarray, quants: np.ndarray) -> Unpacked:
-    return Unpacked(quants, read_half(blocks[:, 0:2]), read_half(blocks[:, 2:4]))
+    return Unpacked(quants, half(blocks[:, 0:2]), half(blocks[:, 2:4]))

@@ -7,6 +7,7 @@ module of its family beside this one), and the Metal header that it names as `he
 
 from __future__ import annotations
 
+from backends.mlx.common.errors import InputError
 from backends.mlx.gguf.formats import (
     codebook_quants,
     four_bit_floats,
@@ -265,7 +266,7 @@ FORMATS: dict[str, BlockFormat] = {row.name: row for row in _ROWS}
 _BY_ID = {row.ggml_id: row for row in _ROWS}
 
 
-class UnsupportedTypeError(ValueError):
+class UnsupportedTypeError(InputError):
     """A GGUF type that has no row in the table."""
 
 

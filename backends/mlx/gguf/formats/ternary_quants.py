@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from backends.mlx.gguf.formats.block_format import Unpacked, read_half
-from backends.mlx.gguf.formats.k_quants import bit_pairs
+from backends.mlx.gguf.formats.block_format import Unpacked
+from backends.mlx.gguf.formats.fields import bit_pairs, half
 
 
 def unpack_q1_0(blocks: np.ndarray) -> Unpacked:
@@ -37,9 +37,9 @@ def unpack_tq1_0(blocks: np.ndarray) -> Unpacked:
 
 def unpack_tq2_0(blocks: np.ndarray) -> Unpacked:
     """TQ2_0: 64 bytes of bit pairs, half d; weight = d (pair - 1)."""
-    return _with_scale(bit_pairs(blocks[:, 0:64]).astype(np.int16) - 1, blocks[:, 64:66])
+    return _with_scale(bit_pairs(blocks[:, 0:64]) - 1, blocks[:, 64:66])
 
 
 def _with_scale(quants: np.ndarray, d: np.ndarray) -> Unpacked:
-    scales = np.repeat(read_half(d), quants.shape[1] // 32, axis=1)
+    scales = np.repeat(half(d), quants.shape[1] // 32, axis=1)
     return Unpacked(quants, scales, np.zeros_like(scales))
