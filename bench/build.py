@@ -132,7 +132,7 @@ def _case(case: Case, launches: list[Launch], most_rows: int, file: data.DataFil
             f"{{{', '.join(_blob(file.add(e)) for e in exact)}}}, "
             f"{{{', '.join(_blob(file.add(b)) for b in bounds)}}}}}"
         )
-    operation = kernels.for_rows(case.fmt, case.rows, case.outputs)
+    operation = kernels.for_rows(case.rows)
     return (
         f'{{"{case.type_name}", "{case.dtype}", "{operation}", {case.rows}, {case.outputs}, '
         f"{case.columns},\n {{{', '.join(_matrix(m, file) for m in matrices)}}},\n"

@@ -56,7 +56,7 @@ class DataFile:
 
 @cache
 def gguf_matrix(type_name: str, columns: int) -> Matrix:
-    """Blocks made by ggml's own quantizer."""
+    """Blocks of arbitrary quants and tame scales, see `formats.testing.blocks`."""
     fmt = formats.get(type_name)
     blocks = sample.blocks(fmt, BASE_ROWS, columns)
     exact = formats.dequantize(fmt, blocks).astype(np.float64)

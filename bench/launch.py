@@ -61,7 +61,7 @@ class Launch:
 
 def ours(case: Case) -> Launch:
     """The launch that the tuning table gives `case`."""
-    operation = kernels.for_rows(case.fmt, case.rows, case.outputs)
+    operation = kernels.for_rows(case.rows)
     kernel = kernels.linear(case.fmt, operation, case.dtype, case.dtype, case.outputs)
     return _of_kernel("ours", case, kernel)
 

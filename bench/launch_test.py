@@ -15,7 +15,7 @@ TYPES = pytest.mark.parametrize("type_name", formats.FORMATS)
 def test_ours_is_what_the_table_says(type_name, rows):
     case = Case(type_name, rows, 4096, 4096)
     launch = ours(case)
-    operation = kernels.for_rows(case.fmt, rows, 4096)
+    operation = kernels.for_rows(rows)
     kernel = kernels.linear(case.fmt, operation, case.dtype, case.dtype, 4096)
     assert launch.threadgroup == kernel.launch.threadgroup
     threads = tuple(g * t for g, t in zip(launch.grid, launch.threadgroup, strict=True))
@@ -46,7 +46,7 @@ def test_executorch_has_no_kernel_for_other_types():
 def test_cases_cover_every_type_and_every_operation_of_some():
     found = cases()
     for fmt in formats.FORMATS.values():
-        operations = {kernels.for_rows(fmt, c.rows, c.outputs) for c in found if c.fmt is fmt}
+        operations = {kernels.for_rows(c.rows) for c in found if c.fmt is fmt}
         assert operations == (set(kernels.LINEAR) if is_full(fmt.name) else {"qmv"})
     assert {c.type_name for c in cases(types=["Q6_K"])} == {"Q6_K"}
 

@@ -75,7 +75,7 @@ def race(type_name: str, rows: int, outputs: int, columns: int, dtype: str) -> d
 def our_call(fmt, x: mx.array, matrix: data.Matrix, outputs: int, count: int, dtype: str):
     """A function of n that computes with copy n of the weights."""
     rows, columns = x.shape
-    operation = kernels.for_rows(fmt, rows, outputs)
+    operation = kernels.for_rows(rows)
     kernel = kernels.linear(fmt, operation, dtype, dtype, outputs)
     run = metal.metal_kernel(
         name=kernel.name,
