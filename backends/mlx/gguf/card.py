@@ -6,6 +6,8 @@ import dataclasses
 import json
 from pathlib import Path
 
+from backends.mlx.common.errors import InputError
+
 # Of this project; programs name the one that made them.
 VERSION = "0.1.0"
 
@@ -18,7 +20,7 @@ TOKENIZER_CONFIG = "mlx_gguf/tokenizer_config.json"
 CARD = "mlx_gguf/model.json"
 
 
-class ModelFileError(ValueError):
+class ModelFileError(InputError):
     """A `.pte` that `export` did not make, or that is damaged. One line, naming the file."""
 
 

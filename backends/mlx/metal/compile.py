@@ -19,6 +19,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from backends.mlx.common.errors import InputError
 from backends.mlx.metal.text.host_source import host_source
 from backends.mlx.metal.text.unit import Unit
 
@@ -55,7 +56,7 @@ _KERNEL_FLAGS = {
 _RUNTIME_FLAGS = {"fast": ["-O2"], "checked": ["-O2", "-DMSL_CHECKED"]}
 
 
-class CompileError(RuntimeError):
+class CompileError(InputError):
     """The host compiler refused a kernel. The message holds its first errors."""
 
 
@@ -124,7 +125,7 @@ def max_workers() -> int:
     if limit is None:
         return len(os.sched_getaffinity(0))
     if not limit.isdigit() or int(limit) < 1:
-        raise ValueError(f"MLX_GGUF_METAL_THREADS: expected a number above 0, found {limit!r}")
+        raise InputError(f"MLX_GGUF_METAL_THREADS: expected a number above 0, found {limit!r}")
     return int(limit)
 
 

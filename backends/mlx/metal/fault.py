@@ -7,10 +7,11 @@ import shutil
 import subprocess
 from pathlib import Path
 
+from backends.mlx.common.errors import InputError
 from backends.mlx.metal.text.unit import Unit
 
 
-class KernelError(RuntimeError):
+class KernelError(InputError):
     """A kernel could not run to its end even unchecked: a deadlock, or a limit of Metal."""
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from backends.mlx.common.errors import InputError
 
-class ProgramError(ValueError):
+
+class ProgramError(InputError):
     """A `.pte` that cannot be trusted or run, or an input that does not fit it.
 
     The message is one line: `path: what: expected ..., found ...`. The parts that decode a piece

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from backends.mlx.common.errors import InputError
+
 if TYPE_CHECKING:
     import torch
 
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 DENSE_TYPES = {"F32": "<f4", "F16": "<f2", "BF16": "<u2"}
 
 
-class GGUFError(ValueError):
+class GGUFError(InputError):
     """A file that is not a sound GGUF file. One line: file, subject, expected, found."""
 
     def __init__(self, path: Path, subject: str, expected: str, found: str) -> None:

@@ -6,8 +6,10 @@ import dataclasses
 
 import numpy as np
 
+from backends.mlx.common.errors import InputError
 
-class LogitsError(ValueError):
+
+class LogitsError(InputError):
     """Logits that no token can be chosen from. One line: expected, found."""
 
 
@@ -29,11 +31,11 @@ class Sampling:
 
     def __post_init__(self) -> None:
         if not 0 <= self.temperature < np.inf:
-            raise ValueError(f"temperature: expected 0 or more, found {self.temperature}")
+            raise InputError(f"temperature: expected 0 or more, found {self.temperature}")
         if self.top_k < 0:
-            raise ValueError(f"top_k: expected 0 (all) or more, found {self.top_k}")
+            raise InputError(f"top_k: expected 0 (all) or more, found {self.top_k}")
         if not 0 < self.top_p <= 1:
-            raise ValueError(f"top_p: expected more than 0 and at most 1, found {self.top_p}")
+            raise InputError(f"top_p: expected more than 0 and at most 1, found {self.top_p}")
 
 
 class Sampler:

@@ -7,10 +7,12 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from backends.mlx.common.errors import InputError
+
 LOGITS = np.dtype(np.float32)
 
 
-class SessionError(ValueError):
+class SessionError(InputError):
     """A request that the cache has no room for, or a model of another form. One line."""
 
 

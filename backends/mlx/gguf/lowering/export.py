@@ -16,13 +16,14 @@ from executorch.exir import (
 )
 from torch.export import ExportedProgram
 
+from backends.mlx.common.errors import InputError
 from backends.mlx.gguf import formats
 from backends.mlx.gguf.lowering.constants import without_copies
 from backends.mlx.gguf.lowering.match import handlers, weights
 from backends.mlx.gguf.lowering.mode import AffineDtype, Mode, use_mode
 
 
-class LoweringError(ValueError):
+class LoweringError(InputError):
     """A program whose GGUF weights the MLX backend did not take."""
 
 

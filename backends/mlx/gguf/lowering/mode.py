@@ -20,6 +20,8 @@ from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from backends.mlx.common.errors import InputError
+
 ENVIRONMENT_VARIABLE = "ET_MLX_EMIT_DIRECT_GGUF"
 # Written by Bazel from the build flag; absent in a plain checkout.
 BUILD_MODE_FILE = Path(__file__).with_name("build_mode.txt")
@@ -59,7 +61,7 @@ def resolve(explicit: Mode | str | None = None) -> Mode:
     """Returns the mode to use, `explicit` if given.
 
     Raises:
-        ValueError: the argument, the environment variable or the built value is not a mode.
+        InputError: the argument, the environment variable or the built value is not a mode.
     """
     if explicit is not None:
         return _parse(Mode, explicit, "mode")
@@ -67,7 +69,7 @@ def resolve(explicit: Mode | str | None = None) -> Mode:
     if variable is not None:
         modes = {"1": Mode.FUSED, "0": Mode.REPACK}
         if variable not in modes:
-            raise ValueError(
+            raise InputError(
                 f"{ENVIRONMENT_VARIABLE}: expected 1 (fused) or 0 (repack), found {variable!r}"
             )
         return modes[variable]
@@ -112,4 +114,4 @@ def _parse(kind: type[enum.Enum], value: enum.Enum | str, source: str):
         return kind(value)
     except ValueError:
         names = " or ".join(member.value for member in kind)
-        raise ValueError(f"{source}: expected {names}, found {value!r}") from None
+        raise InputError(f"{source}: expected {names}, found {value!r}") from None

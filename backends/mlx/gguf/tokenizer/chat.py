@@ -16,10 +16,12 @@ import jinja2
 from jinja2.ext import Extension
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from backends.mlx.common.errors import InputError
+
 Message = Mapping[str, str]
 
 
-class ChatTemplateError(ValueError):
+class ChatTemplateError(InputError):
     """A template that is not sound, or that refuses the messages. One line."""
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import tokenizers
 
+from backends.mlx.common.errors import InputError
 from backends.mlx.gguf.checkpoint.file import GGUFFile
 from backends.mlx.gguf.tokenizer import chat, gguf_tokenizer
 
@@ -42,7 +43,7 @@ _BYTE_TOKEN = re.compile("<0x([0-9A-F]{2})>")
 _ENDS = ("eos_token", "eot_token", "eom_token")
 
 
-class TokenizerError(ValueError):
+class TokenizerError(InputError):
     """A tokenizer that cannot be read. One line: what, expected, found."""
 
 

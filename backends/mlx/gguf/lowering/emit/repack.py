@@ -24,6 +24,7 @@ from executorch.backends.mlx.serialization.mlx_graph_schema import (
     TakeNode,
 )
 
+from backends.mlx.common.errors import InputError
 from backends.mlx.gguf import formats
 from backends.mlx.gguf.lowering.emit import rows
 from backends.mlx.gguf.lowering.emit.quantized import QuantizedWeight
@@ -142,9 +143,9 @@ def _constants(
 
 
 def _check_range(name: str, key: str, largest: float, dtype: torch.dtype) -> None:
-    """Raises ValueError if `dtype` cannot hold a float32 of magnitude `largest`."""
+    """Raises InputError if `dtype` cannot hold a float32 of magnitude `largest`."""
     if min(largest, torch.finfo(torch.float32).max) > torch.finfo(dtype).max:
-        raise ValueError(
+        raise InputError(
             f"{name}: expected {key} within {torch.finfo(dtype).max} for {dtype}, "
             f'found {largest}; affine_dtype="float32" keeps them'
         )
