@@ -2,12 +2,14 @@
 
 Python's `flatbuffers` package has no verifier, so a corrupt file would be read as garbage. This
 reader decodes a whole buffer into records while it checks what the C++ `flatbuffers::Verifier`
-checks. Format: https://flatbuffers.dev/internals/.
+checks, and more: fields lie within their table, vectors of all types are aligned, bools are 0 or
+1, union tags are known. Format: https://flatbuffers.dev/internals/.
 """
 
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -17,6 +19,8 @@ from backends.mlx.program.schema import Declaration, Field, Schema
 # The C++ verifier's own limits: nesting, and decoded tables (shared ones count each time).
 _MAX_DEPTH = 64
 _MAX_TABLES = 1_000_000
+# Signed offsets must be able to go back as far.
+_MAX_OFFSET = 2**31 - 1
 
 _CODES = {code: struct.Struct("<" + code) for code in "?bBhHiIqQfd"}
 
@@ -47,14 +51,17 @@ class _Reader:
         self.schema = schema
         self.data = data
         self.tables = 0
+        self.structs = {
+            name: _layout([schema.scalar_code(field.type) for field in declaration.fields])
+            for name, declaration in schema.structs.items()
+        }
         # Writers share equal strings; kernels' sources are long, so they are decoded once.
         self.strings: dict[int, str] = {}
 
     def scalar(self, code: str, at: int, what: str):
         size = _CODES[code].size
         self.check_range(at, size, what)
-        if at % size:
-            raise ProgramError(what, f"alignment of {size} bytes", f"offset {at}")
+        self.check_alignment(at, size, what)
         if code == "?":
             # struct reads any byte as a bool; a writer stores 0 or 1 only.
             byte = self.data[at]
@@ -69,11 +76,15 @@ class _Reader:
                 what, f"bytes within a FlatBuffer of {len(self.data)}", f"{at} to {at + size}"
             )
 
+    def check_alignment(self, at: int, alignment: int, what: str) -> None:
+        if at % alignment:
+            raise ProgramError(what, f"alignment of {alignment} bytes", f"offset {at}")
+
     def offset(self, at: int, what: str) -> int:
         """Follows the unsigned relative offset at `at`."""
         relative = self.scalar("I", at, what)
-        if relative == 0:
-            raise ProgramError(what, "an offset", "0")
+        if not 0 < relative <= _MAX_OFFSET:
+            raise ProgramError(what, f"an offset of 1 to {_MAX_OFFSET}", relative)
         return at + relative
 
     def table(self, declaration: Declaration, at: int, depth: int) -> object:
@@ -93,14 +104,18 @@ class _Reader:
         self.check_range(vtable, vtable_bytes, f"{name} vtable")
         self.check_range(at, table_bytes, name)
 
-        def position(slot: int, what: str) -> int | None:
+        def position(slot: int, size: int, what: str) -> int | None:
+            """Where the field's `size` bytes are; None where it is absent."""
             entry = 4 + 2 * slot
             if entry >= vtable_bytes:
                 return None
             inline = self.scalar("H", vtable + entry, what)
-            if inline >= table_bytes:
-                raise ProgramError(what, f"a field inside {table_bytes} bytes", inline)
-            return at + inline if inline else None
+            if inline == 0:
+                return None
+            if not 4 <= inline <= table_bytes - size:
+                expected = f"a field inside bytes 4 to {table_bytes} of its table"
+                raise ProgramError(what, expected, inline)
+            return at + inline
 
         values = [
             self.field(f"{name}.{field.name}", field, position, depth)
@@ -112,7 +127,8 @@ class _Reader:
         if field.type in self.schema.unions and not field.is_vector:
             value = self.union(what, field, position, depth)
         else:
-            at = position(field.slot, what)
+            size = 4 if field.is_vector else self.inline(field.type)[0]
+            at = position(field.slot, size, what)
             if at is None:
                 value = () if field.is_vector and not field.required else field.default
             elif field.is_vector:
@@ -124,7 +140,7 @@ class _Reader:
         return value
 
     def union(self, what: str, field: Field, position, depth: int) -> object:
-        tag_at, at = position(field.slot, what), position(field.slot + 1, what)
+        tag_at, at = position(field.slot, 1, what), position(field.slot + 1, 4, what)
         tag = 0 if tag_at is None else self.scalar("B", tag_at, what)
         if tag == 0 or at is None:
             if tag or at is not None:
@@ -146,35 +162,29 @@ class _Reader:
         return self.table(self.schema.tables[type_name], self.offset(at, what), depth + 1)
 
     def inline_struct(self, declaration: Declaration, at: int, what: str) -> object:
-        values = []
-        for field in declaration.fields:
-            code = self.schema.scalar_code(field.type)
-            at += -at % _CODES[code].size
-            values.append(self.scalar(code, at, what))
-            at += _CODES[code].size
+        members, _, alignment = self.structs[declaration.name]
+        self.check_alignment(at, alignment, what)
+        values = [self.scalar(code, at + offset, what) for code, offset in members]
         return declaration.record(*values)
 
-    def element_size(self, type_name: str) -> int:
+    def inline(self, type_name: str) -> tuple[int, int]:
+        """Size and alignment of what a field or an element of the type holds in place."""
         if code := self.schema.scalar_code(type_name):
-            return _CODES[code].size
-        if declaration := self.schema.structs.get(type_name):
-            codes = [self.schema.scalar_code(field.type) for field in declaration.fields]
-            # "@" pads as C does, inside the struct and (by the trailing 0 items) after it.
-            widest = max(codes, key=lambda code: _CODES[code].size)
-            return struct.calcsize("@" + "".join(codes) + f"0{widest}")
-        return 4
+            return _CODES[code].size, _CODES[code].size
+        if type_name in self.structs:
+            return self.structs[type_name][1:]
+        return 4, 4
 
     def vector(self, what: str, type_name: str, at: int, depth: int):
         length = self.scalar("I", at, what)
         start = at + 4
-        size = self.element_size(type_name)
+        size, alignment = self.inline(type_name)
         self.check_range(start, length * size, what)
+        self.check_alignment(start, alignment, what)
         code = self.schema.scalar_code(type_name)
         if code == "B":
             return self.data[start : start + length]
         if code and code != "?":
-            if start % size:
-                raise ProgramError(what, f"alignment of {size} bytes", f"offset {start}")
             values = self.data[start : start + length * size]
             return tuple(np.frombuffer(values, "<" + code).tolist())
         return tuple(
@@ -193,3 +203,19 @@ class _Reader:
             except UnicodeDecodeError as error:
                 raise ProgramError(what, "UTF-8 text", error.reason) from None
         return self.strings[at]
+
+
+def _layout(codes: Sequence[str]) -> tuple[list[tuple[str, int]], int, int]:
+    """A struct's members as (code, offset), its size and its alignment, by C's rules.
+
+    A member's offset is a multiple of its size; the struct's size and alignment are multiples of
+    the widest member's.
+    """
+    members, end = [], 0
+    for code in codes:
+        size = _CODES[code].size
+        end += -end % size
+        members.append((code, end))
+        end += size
+    alignment = max(_CODES[code].size for code in codes)
+    return members, end + -end % alignment, alignment

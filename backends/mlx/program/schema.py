@@ -84,7 +84,26 @@ def parse(path: Path) -> Schema:
         record = make_dataclass(name, [item.name for item in fields], frozen=True)
         target = schema.tables if kind == "table" else schema.structs
         target[name] = Declaration(name, fields, record)
+    _check_types(schema, path)
     return schema
+
+
+def _check_types(schema: Schema, path: Path) -> None:
+    declared = {"string", *SCALARS, *schema.enums, *schema.unions, *schema.tables, *schema.structs}
+    for declaration in (*schema.tables.values(), *schema.structs.values()):
+        for item in declaration.fields:
+            expected = None
+            if item.type not in declared:
+                expected = "a declared type"
+            elif item.is_vector and item.type in schema.unions:
+                expected = "no vector of unions"
+            elif declaration.name in schema.structs and (
+                item.is_vector or schema.scalar_code(item.type) is None
+            ):
+                expected = "scalars in a struct"
+            if expected:
+                where = f"{path}: {declaration.name}.{item.name}"
+                raise ValueError(f"{where}: expected {expected}, found {item.type}")
 
 
 def _declarations(path: Path, seen: set[Path]):
