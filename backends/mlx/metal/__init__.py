@@ -13,9 +13,10 @@ from backends.mlx.metal.kernel import Report, checked, metal_kernel
 from backends.mlx.metal.libraries import add_library, library_of, prepare
 from backends.mlx.metal.text.address_spaces import Diagnostic, check_address_spaces
 from backends.mlx.metal.text.flatten import flatten
-from backends.mlx.metal.text.unit import Unit, load_units
+from backends.mlx.metal.text.unit import CONSTANT_BELOW, Unit, load_units
 
 __all__ = [
+    "CONSTANT_BELOW",
     "CheckError",
     "CompileError",
     "Diagnostic",

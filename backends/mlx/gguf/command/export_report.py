@@ -7,7 +7,7 @@ from collections import Counter
 from backends.mlx.gguf.checkpoint.file import GGUFFile
 from backends.mlx.gguf.command.tables import render
 from backends.mlx.gguf.formats import FORMATS
-from backends.mlx.gguf.kernels import kernel_name
+from backends.mlx.gguf.kernels import KernelName
 from backends.mlx.gguf.model.program import Exported
 from backends.mlx.program import Program
 
@@ -31,7 +31,7 @@ def text(file: GGUFFile, exported: Exported, seconds: float, peak_bytes: int) ->
         f"  {_mb(size)} from a file of {_mb(source)}: {_weights(file)}",
         f"  {delegates} delegate, {seconds:.1f} s, peak memory {_mb(peak_bytes)}",
     ]
-    kernels = Counter(kernel_name.parse(node.name) for node in program.kernels())
+    kernels = Counter(KernelName.parse(node.name) for node in program.kernels())
     rows = [
         (name.ggml_type, name.operation + (" + bias" if name.bias else ""), count)
         for name, count in sorted(kernels.items())

@@ -5,33 +5,25 @@ from pathlib import Path
 from backends.mlx import metal
 from backends.mlx.gguf.kernels.call import run_experts, run_gather, run_kernel, run_linear
 from backends.mlx.gguf.kernels.dispatch import (
-    EXPERTS,
-    LINEAR,
-    OPERATIONS,
+    ROW_RANGES,
     Launch,
     expert_for_rows,
     expert_row_ranges,
     for_rows,
     launch,
-    row_ranges,
 )
-from backends.mlx.gguf.kernels.library import (
-    FLOATS,
-    INDICES,
-    Kernel,
-    experts,
-    gather,
-    linear,
-)
+from backends.mlx.gguf.kernels.kernel import Kernel, experts, gather, linear
+from backends.mlx.gguf.kernels.operations import EXPERTS, LINEAR, OPERATIONS, KernelName, Operation
 
 __all__ = [
     "EXPERTS",
-    "FLOATS",
-    "INDICES",
     "Kernel",
+    "KernelName",
     "LINEAR",
     "Launch",
     "OPERATIONS",
+    "Operation",
+    "ROW_RANGES",
     "expert_for_rows",
     "expert_row_ranges",
     "experts",
@@ -39,7 +31,6 @@ __all__ = [
     "gather",
     "launch",
     "linear",
-    "row_ranges",
     "run_experts",
     "run_gather",
     "run_kernel",

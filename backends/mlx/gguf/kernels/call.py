@@ -7,8 +7,10 @@ import math
 import mlx.core as mx
 
 from backends.mlx import metal
+from backends.mlx.common.dtypes import dtype_name
 from backends.mlx.gguf.formats import BlockFormat
-from backends.mlx.gguf.kernels import dispatch, library
+from backends.mlx.gguf.kernels import dispatch
+from backends.mlx.gguf.kernels.kernel import Kernel, experts, gather, linear
 
 
 def run_linear(
@@ -23,15 +25,15 @@ def run_linear(
 
     x: (..., K) float32, float16 or bfloat16, at least one row. weight: uint8
     (N, bytes a row), array of MLX or NumPy. bias: (N,), any of the float types.
-    operation: one of `dispatch.LINEAR`, by default the one that the rows of x select.
+    operation: one of `operations.LINEAR`, by default the one that the rows of x select.
     Returns (..., N) of `out_dtype`, by default the type of x.
     """
     outputs, row_bytes = weight.shape
     _check_columns(fmt, x, row_bytes)
     rows = math.prod(x.shape[:-1])
-    kernel = library.linear(
+    kernel = linear(
         fmt,
-        operation or dispatch.for_rows(fmt, rows, outputs),
+        operation or dispatch.for_rows(rows),
         dtype_name(x.dtype),
         dtype_name(out_dtype or x.dtype),
         outputs,
@@ -48,7 +50,7 @@ def run_gather(fmt: BlockFormat, weight, indices: mx.array, out_dtype: mx.Dtype)
     shape, not empty. Returns (*indices.shape, K) of `out_dtype`.
     """
     columns = fmt.columns(weight.shape[1])
-    kernel = library.gather(fmt, dtype_name(out_dtype), dtype_name(indices.dtype))
+    kernel = gather(fmt, dtype_name(out_dtype), dtype_name(indices.dtype))
     return run_kernel(kernel, [weight, indices], (*indices.shape, columns), columns, indices.size)
 
 
@@ -64,26 +66,26 @@ def run_experts(
 
     x: (..., K) float32, float16 or bfloat16. weight: uint8 (E, N, bytes a row), array of MLX
     or NumPy. indices: int32 or int64, any shape, R elements, not empty; R is `repeat` times
-    the rows of x, which go with neighbouring indices. operation: one of `dispatch.EXPERTS`,
-    by default the one that R selects. Returns (*indices.shape, N) of `out_dtype`, by default
+    the rows of x, which go with neighbouring indices. operation: one of `operations.EXPERTS`,
+    by default the one that R and E select. Returns (*indices.shape, N) of `out_dtype`, by default
     the type of x; zeros where an index is not in [0, E).
     """
-    experts, outputs, row_bytes = weight.shape
+    count, outputs, row_bytes = weight.shape
     _check_columns(fmt, x, row_bytes)
     rows = math.prod(x.shape[:-1])
     if indices.size % rows:
         raise ValueError(
             f"indices: expected a multiple of the {rows} rows of x, found {indices.size}"
         )
-    kernel = library.experts(
+    kernel = experts(
         fmt,
-        operation or dispatch.expert_for_rows(fmt, indices.size, outputs, experts),
+        operation or dispatch.expert_for_rows(indices.size, count),
         dtype_name(x.dtype),
         dtype_name(out_dtype or x.dtype),
         outputs,
         dtype_name(indices.dtype),
     )
-    m = experts if kernel.launch.per_expert else indices.size
+    m = count if kernel.launch.per_expert else indices.size
     return run_kernel(kernel, [x, weight, indices], (*indices.shape, outputs), outputs, m)
 
 
@@ -93,12 +95,7 @@ def _check_columns(fmt: BlockFormat, x: mx.array, row_bytes: int) -> None:
         raise ValueError(f"x: expected {columns} columns, as the weight has, found {x.shape[-1]}")
 
 
-def dtype_name(dtype: mx.Dtype) -> str:
-    """MLX's name of a dtype, as `library` takes it: "bfloat16"."""
-    return str(dtype).rsplit(".", 1)[-1]
-
-
-def run_kernel(kernel: library.Kernel, inputs: list, shape: tuple, n: int, m: int) -> mx.array:
+def run_kernel(kernel: Kernel, inputs: list, shape: tuple, n: int, m: int) -> mx.array:
     """Runs `kernel` on `inputs`, in the order of its input names, for an output of `shape`.
 
     n, m: what its grid covers, see `dispatch.Launch.grid`.

@@ -5,12 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from backends.mlx.gguf.formats import BlockFormat
-
-# qmv_2 is qmv with two rows of x instead of one, qmv_batch_16 is qmv_batch with two tiles.
-LINEAR = ("qmv", "qmv_2", "qmv_batch", "qmv_batch_16", "qmm")
-# Each row of x with the matrix of an expert, that an index names.
-EXPERTS = ("gather_qmv", "gather_qmm")
-OPERATIONS = (*LINEAR, *EXPERTS, "gather")
+from backends.mlx.gguf.kernels import operations
 
 
 @dataclass(frozen=True)
@@ -18,9 +13,10 @@ class Launch:
     """How a kernel is launched: MLX's grid counts threads, not threadgroups.
 
     threads: threads of a threadgroup, all along x.
-    n_tile: outputs (linear) of a threadgroup, or weights (gather) of a thread.
-    m_tile: rows of x (linear) or indices (gather) of a threadgroup.
-    tuning: the template arguments that the tile sizes are compiled in with.
+    n_tile: outputs of a threadgroup, or with per_thread columns of a thread.
+    m_tile: rows of x, or indices, of a threadgroup.
+    tuning: values of the template arguments that tile sizes are compiled in with.
+    per_thread: along x, the grid's threads and not its threadgroups share out the columns.
     per_expert: along y, a threadgroup takes one expert, with all its rows.
     """
 
@@ -36,7 +32,7 @@ class Launch:
         return (self.threads, 1, 1)
 
     def grid_x(self, n: int) -> int:
-        """Threads along x for `n` outputs (linear) or `n` columns (gather)."""
+        """Threads along x for `n` outputs (linear, experts) or `n` columns (gather)."""
         tiles = -(-n // self.n_tile)
         return tiles if self.per_thread else tiles * self.threads
 
@@ -148,11 +144,12 @@ _TABLE: dict[tuple[str | None, str], tuple[tuple[int, Launch], ...]] = {
     (None, "gather"): ((0, Launch(64, 16, 1, per_thread=True)),),
 }
 
-# (operation, fewest rows of x, most rows or None). Q4_K, 2 rows of x, 128256 x 4096 /
+# (operation, fewest rows of x, most rows or None), ascending: the linear operation that a number
+# of rows selects, whatever the type and the outputs. Q4_K, 2 rows of x, 128256 x 4096 /
 # 4096 x 4096: qmv_2 150 / 8.9, qmv_batch 211 / 11.7, qmv for each row 220 / 11.4; 4 rows:
 # qmv_2 twice 317 / 13.6, qmv_batch 216 / 12.2. From 17 rows on qmv_batch_16 would read the
 # weights twice.
-_ROWS = (
+ROW_RANGES: tuple[tuple[str, int, int | None], ...] = (
     ("qmv", 1, 1),
     ("qmv_2", 2, 2),
     ("qmv_batch", 3, 8),
@@ -170,8 +167,7 @@ _ROWS_OF_EXPERT = 3
 
 def launches(fmt: BlockFormat, operation: str) -> tuple[tuple[int, Launch], ...]:
     """All launches of `operation` on `fmt`, each with the outputs from which on it is used."""
-    if operation not in OPERATIONS:
-        raise ValueError(f"operation: expected one of {OPERATIONS}, found {operation!r}")
+    operation = operations.find(operation).name
     return _TABLE.get((fmt.name, operation)) or _TABLE[None, operation]
 
 
@@ -182,33 +178,23 @@ def is_common(fmt: BlockFormat) -> bool:
 
 def launch(fmt: BlockFormat, operation: str, outputs: int) -> Launch:
     """The launch of `operation` on a weight of `fmt` with `outputs` rows."""
-    return _from(launches(fmt, operation), outputs)
+    return [value for least, value in launches(fmt, operation) if least <= outputs][-1]
 
 
-def row_ranges(fmt: BlockFormat, outputs: int) -> tuple[tuple[str, int, int | None], ...]:
-    """(operation, fewest rows of x, most rows or None), in ascending order.
-
-    What a weight of `fmt` with `outputs` rows needs to know; today it is the same for all.
-    """
-    return _ROWS
+def for_rows(rows: int) -> str:
+    """The linear operation that `rows` >= 1 rows of x select."""
+    return _of_rows(ROW_RANGES, rows, "rows of x")
 
 
-def for_rows(fmt: BlockFormat, rows: int, outputs: int) -> str:
-    """The linear operation that `rows` >= 1 rows of x and `outputs` outputs select."""
-    return _of_rows(row_ranges(fmt, outputs), rows, "rows of x")
-
-
-def expert_row_ranges(
-    fmt: BlockFormat, outputs: int, experts: int
-) -> tuple[tuple[str, int, int | None], ...]:
-    """(operation, fewest indices, most indices or None), in ascending order."""
+def expert_row_ranges(experts: int) -> tuple[tuple[str, int, int | None], ...]:
+    """(operation, fewest indices, most indices or None), ascending, for that many experts."""
     last = _ROWS_OF_EXPERT * experts
     return ("gather_qmv", 1, last), ("gather_qmm", last + 1, None)
 
 
-def expert_for_rows(fmt: BlockFormat, rows: int, outputs: int, experts: int) -> str:
+def expert_for_rows(rows: int, experts: int) -> str:
     """The operation that `rows` >= 1 indices of `experts` experts select."""
-    return _of_rows(expert_row_ranges(fmt, outputs, experts), rows, "indices")
+    return _of_rows(expert_row_ranges(experts), rows, "indices")
 
 
 def _of_rows(ranges: tuple, rows: int, what: str) -> str:
@@ -216,8 +202,3 @@ def _of_rows(ranges: tuple, rows: int, what: str) -> str:
         if first <= rows and (last is None or rows <= last):
             return operation
     raise ValueError(f"{what}: expected at least 1, found {rows}")
-
-
-def _from(table: tuple, outputs: int):
-    """The last entry of (least outputs, value) pairs that `outputs` reaches."""
-    return [value for least, value in table if least <= outputs][-1]

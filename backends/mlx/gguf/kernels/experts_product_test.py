@@ -8,9 +8,9 @@ import pytest
 
 from backends.mlx import metal
 from backends.mlx.gguf import formats, kernels
-from backends.mlx.gguf.kernels import testing_experts as expert_cases
+from backends.mlx.gguf.kernels import testing
 
-CASES = tuple(itertools.product(*expert_cases.PARAMETERS))
+CASES = tuple(itertools.product(*testing.EXPERT_PARAMETERS))
 
 
 # One test a type and operation: a shard compiles the kernels of its own only.
@@ -21,10 +21,10 @@ def test_product(type_name, operation):
     wrong = []
     for case in CASES:
         experts, outputs, blocks, rows, choice, dtype, index_dtype = case
-        ids = expert_cases.indices(choice, experts, rows)
+        ids = testing.expert_indices(choice, experts, rows)
         try:
             with metal.checked():
-                expert_cases.check(
+                testing.check_experts(
                     type_name,
                     experts,
                     outputs,

@@ -11,16 +11,15 @@ import pytest
 from allpairspy import AllPairs
 
 from backends.mlx import metal
+from backends.mlx.common.dtypes import FLOATS
 from backends.mlx.gguf import formats, kernels
-from backends.mlx.gguf.kernels import testing as cases
-from backends.mlx.gguf.kernels import testing_experts as expert_cases
-from backends.mlx.gguf.kernels import units
+from backends.mlx.gguf.kernels import testing, units
 
 PARAMETERS = (
     tuple(formats.FORMATS),
     kernels.EXPERTS,
-    *expert_cases.PARAMETERS,
-    cases.ACTIVATIONS,
+    *testing.EXPERT_PARAMETERS,
+    testing.ACTIVATIONS,
 )
 TYPES = pytest.mark.parametrize("type_name", formats.FORMATS)
 EXPERTS = pytest.mark.parametrize("operation", kernels.EXPERTS)
@@ -31,7 +30,7 @@ def compiled_ahead(type_name, operation, experts, outputs, blocks, rows, choice,
     than running it."""
     fmt = formats.get(type_name)
     dtype, index_dtype, kind = rest
-    if np.prod(rows) < 8 and not units.has_few_indices(fmt, dtype):
+    if np.prod(rows) < metal.CONSTANT_BELOW and not units.has_few_indices(fmt, dtype):
         dtype = "float32"
     built = units.index_dtypes(fmt, dtype)
     if index_dtype not in built:
@@ -45,9 +44,9 @@ PAIRS = [compiled_ahead(*case) for case in AllPairs(PARAMETERS)]
 @pytest.mark.parametrize("case", PAIRS, ids=lambda c: "-".join(map(str, c)))
 def test_pairs_of_parameters(case):
     type_name, operation, experts, outputs, blocks, rows, choice, dtype, index_dtype, kind = case
-    ids = expert_cases.indices(choice, experts, rows)
+    ids = testing.expert_indices(choice, experts, rows)
     with metal.checked():
-        expert_cases.check(
+        testing.check_experts(
             type_name, experts, outputs, blocks, ids, rows[1], dtype, index_dtype, kind, operation
         )
 
@@ -59,7 +58,7 @@ def test_more_rows_than_tiles(type_name, operation):
     ids = np.full(80, 2)
     ids[[0, 31, 40, 64]] = [1, 4, -1, 5]
     with metal.checked():
-        expert_cases.check(
+        testing.check_experts(
             type_name, 5, 67, 3, ids, 4, "float32", kind="offset", operation=operation
         )
 
@@ -69,16 +68,16 @@ def test_more_rows_than_tiles(type_name, operation):
 def test_index_outside_gives_zeros(type_name, operation):
     ids = np.array([-1, 0, 4, 5, -(2**31), 2**31 - 1, 2**40 + 1])
     with metal.checked():
-        expert_cases.check(type_name, 5, 67, 1, ids, 1, "float32", operation=operation)
+        testing.check_experts(type_name, 5, 67, 1, ids, 1, "float32", operation=operation)
 
 
 @EXPERTS
 def test_shapes_of_a_layer(operation):
     """Tokens with 2 experts each, as gate and up projection have them, and as down has."""
     fmt = formats.get("Q4_K")
-    blocks = expert_cases.weight("Q4_K", 5, 3, 256)[0]
-    ids = mx.array(expert_cases.indices("mixed", 5, (9, 2)))
-    x = cases.activations("zero-mean", (9, 1, 1, 256), "float32")
+    blocks = testing.expert_weights("Q4_K", 5, 3, 256)[0]
+    ids = mx.array(testing.expert_indices("mixed", 5, (9, 2)))
+    x = testing.activations("zero-mean", (9, 1, 1, 256), "float32")
     each = mx.repeat(x, 2, axis=1)
     with metal.checked():
         shared = kernels.run_experts(fmt, x, blocks, ids, operation)
@@ -88,12 +87,12 @@ def test_shapes_of_a_layer(operation):
 
 
 @EXPERTS
-@pytest.mark.parametrize("dtype", cases.DTYPES)
+@pytest.mark.parametrize("dtype", FLOATS)
 def test_x_may_start_at_any_element(operation, dtype):
     fmt = formats.get("Q4_K")
-    blocks = expert_cases.weight("Q4_K", 5, 3, 256)[0]
-    ids = mx.array(expert_cases.indices("mixed", 5, (9, 1)))
-    view = cases.activations("zero-mean", (9 * 256 + 1,), dtype)[1:].reshape(9, 256)
+    blocks = testing.expert_weights("Q4_K", 5, 3, 256)[0]
+    ids = mx.array(testing.expert_indices("mixed", 5, (9, 1)))
+    view = testing.activations("zero-mean", (9 * 256 + 1,), dtype)[1:].reshape(9, 256)
     mx.eval(view)
     copy = mx.array(np.array(view.astype(mx.float32))).astype(view.dtype)
     with metal.checked():
@@ -104,8 +103,8 @@ def test_x_may_start_at_any_element(operation, dtype):
 
 def test_one_expert_is_a_linear():
     fmt = formats.get("Q4_K")
-    blocks = cases.weight("Q4_K", 67, 256)[0]
-    x = cases.activations("zero-mean", (70, 256), "float32")
+    blocks = testing.weight("Q4_K", 67, 256)[0]
+    x = testing.activations("zero-mean", (70, 256), "float32")
     with metal.checked():
         found = kernels.run_experts(fmt, x, blocks[None], mx.zeros(70, mx.int64), "gather_qmm")
         expected = kernels.run_linear(fmt, x, blocks, operation="qmm")
@@ -114,22 +113,22 @@ def test_one_expert_is_a_linear():
 
 def test_output_type_may_differ_from_input():
     fmt = formats.get("Q4_K")
-    blocks, exact, reach = expert_cases.weight("Q4_K", 5, 3, 256)
-    ids = expert_cases.indices("mixed", 5, (9, 1))
-    x = cases.activations("zero-mean", (9, 256), "bfloat16")
+    blocks, exact, reach = testing.expert_weights("Q4_K", 5, 3, 256)
+    ids = testing.expert_indices("mixed", 5, (9, 1))
+    x = testing.activations("zero-mean", (9, 256), "bfloat16")
     for operation in kernels.EXPERTS:
         out = kernels.run_experts(fmt, x, blocks, mx.array(ids), operation, mx.float32)
         assert out.dtype == mx.float32
-        product, bound = expert_cases.product(
-            exact, reach, cases.as_float64(x), ids.reshape(-1), "float32"
+        product, bound = testing.experts_product(
+            exact, reach, testing.as_float64(x), ids.reshape(-1), "float32"
         )
-        cases.check_outputs(out.reshape(9, 3), product, bound)
+        testing.check_outputs(out.reshape(9, 3), product, bound)
 
 
 def bytes_read(operation: str, ids: list[int]) -> int:
     """Of 5 experts' weights, by rows with experts `ids`."""
-    blocks = expert_cases.weight("Q4_K", 5, 64, 256)[0]
-    x = cases.activations("zero-mean", (len(ids), 256), "float32")
+    blocks = testing.expert_weights("Q4_K", 5, 64, 256)[0]
+    x = testing.activations("zero-mean", (len(ids), 256), "float32")
     with metal.checked() as report:
         kernels.run_experts(formats.get("Q4_K"), x, blocks, mx.array(ids), operation)
     return report.bytes_read.get("weight", 0)
@@ -137,7 +136,7 @@ def bytes_read(operation: str, ids: list[int]) -> int:
 
 def test_weights_are_decoded_once_a_tile():
     one = bytes_read("gather_qmm", [3])
-    assert one >= cases.weight("Q4_K", 64, 256)[0].nbytes
+    assert one >= testing.weight("Q4_K", 64, 256)[0].nbytes
     assert bytes_read("gather_qmm", [3] * 32) == one
     assert bytes_read("gather_qmm", [3] * 33) == 2 * one
     assert bytes_read("gather_qmm", [3] * 32 + [0, 4]) == 3 * one
@@ -149,18 +148,16 @@ def test_only_experts_with_rows_are_read(operation):
     assert bytes_read(operation, [2, -1]) == bytes_read(operation, [2])
 
 
-@TYPES
-def test_indices_select_the_kernel(type_name):
-    fmt = formats.get(type_name)
-    selected = [kernels.expert_for_rows(fmt, rows, 768, 128) for rows in (1, 8, 4096)]
+def test_indices_select_the_kernel():
+    selected = [kernels.expert_for_rows(rows, experts=128) for rows in (1, 8, 4096)]
     assert selected == ["gather_qmv", "gather_qmv", "gather_qmm"]
     with pytest.raises(ValueError, match="indices: expected at least 1, found 0"):
-        kernels.expert_for_rows(fmt, 0, 768, 128)
+        kernels.expert_for_rows(0, experts=128)
 
 
 def test_row_ranges_leave_no_gap():
-    for fmt, experts in itertools.product(formats.FORMATS.values(), (1, 128)):
-        ranges = kernels.expert_row_ranges(fmt, 768, experts)
+    for experts in (1, 128):
+        ranges = kernels.expert_row_ranges(experts)
         assert ranges[0][1] == 1 and ranges[-1][2] is None
         for (_, _, last), (_, first, _) in itertools.pairwise(ranges):
             assert first == last + 1
@@ -171,6 +168,6 @@ def test_row_ranges_leave_no_gap():
     [((3, 512), "expected 256 columns, .* found 512"), ((2, 256), "multiple of the 2 rows")],
 )
 def test_wrong_shapes_are_refused(shape, message):
-    blocks = expert_cases.weight("Q4_K", 5, 3, 256)[0]
+    blocks = testing.expert_weights("Q4_K", 5, 3, 256)[0]
     with pytest.raises(ValueError, match=message):
         kernels.run_experts(formats.get("Q4_K"), mx.zeros(shape), blocks, mx.zeros(3, mx.int64))

@@ -7,22 +7,22 @@ import numpy as np
 import pytest
 
 from backends.mlx import metal
+from backends.mlx.common.dtypes import FLOATS
 from backends.mlx.gguf import formats, kernels
-from backends.mlx.gguf.formats import testing as sample
-from backends.mlx.gguf.kernels import testing as cases
+from backends.mlx.gguf.formats import testing
 from backends.mlx.gguf.kernels import units
 
 TYPES = pytest.mark.parametrize("type_name", formats.FORMATS)
 ROWS, COLUMNS = 37, 768
-# Arrays of fewer than 8 indices come in another address space.
+# Arrays of fewer than CONSTANT_BELOW, 8, indices come in another address space.
 SHAPES = ((1,), (2, 3), (7,), (8,), (2, 3, 5))
 BUILT = [
     (fmt.name, dtype, index_dtype, shape)
     for fmt in formats.FORMATS.values()
-    for dtype in cases.DTYPES
+    for dtype in FLOATS
     for index_dtype in units.index_dtypes(fmt, dtype)
     for shape in SHAPES
-    if np.prod(shape) >= 8 or units.has_few_indices(fmt, dtype)
+    if np.prod(shape) >= metal.CONSTANT_BELOW or units.has_few_indices(fmt, dtype)
 ]
 
 
@@ -38,7 +38,7 @@ def bits(values: mx.array) -> np.ndarray:
 @pytest.mark.parametrize("type_name, dtype, index_dtype, shape", BUILT, ids=str)
 def test_bit_equal_to_the_oracle(type_name, dtype, index_dtype, shape):
     fmt = formats.get(type_name)
-    blocks = sample.blocks(fmt, ROWS, COLUMNS)
+    blocks = testing.blocks(fmt, ROWS, COLUMNS)
     indices = np.random.default_rng(0).integers(0, ROWS, shape)
     with metal.checked():
         out = kernels.run_gather(
@@ -52,7 +52,7 @@ def test_bit_equal_to_the_oracle(type_name, dtype, index_dtype, shape):
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_any_bytes_decode_as_the_oracle_does(type_name):
     fmt = formats.get(type_name)
-    blocks = np.concatenate([sample.random_bytes(fmt, 400, 256), sample.adversarial(fmt, 256)])
+    blocks = np.concatenate([testing.random_bytes(fmt, 400, 256), testing.adversarial(fmt, 256)])
     with metal.checked():
         out = kernels.run_gather(fmt, blocks, mx.arange(len(blocks), dtype=mx.int64), mx.float32)
     found, expected = np.array(out), formats.dequantize(fmt, blocks)
@@ -66,7 +66,7 @@ def test_any_bytes_decode_as_the_oracle_does(type_name):
 @TYPES
 def test_index_outside_the_table_gives_zeros(type_name):
     fmt = formats.get(type_name)
-    blocks = sample.blocks(fmt, ROWS, COLUMNS)
+    blocks = testing.blocks(fmt, ROWS, COLUMNS)
     indices = [-1, 0, ROWS - 1, ROWS, -(2**31), 2**31 - 1, 2**40]
     with metal.checked():
         out = np.array(kernels.run_gather(fmt, blocks, mx.array(indices, mx.int64), mx.float32))

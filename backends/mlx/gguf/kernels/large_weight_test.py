@@ -11,9 +11,8 @@ import pytest
 
 from backends.mlx import metal
 from backends.mlx.gguf import formats, kernels
-from backends.mlx.gguf.formats import testing as sample
-from backends.mlx.gguf.kernels import testing as cases
-from backends.mlx.gguf.kernels import testing_experts as expert_cases
+from backends.mlx.gguf.formats.testing import blocks as tame_blocks
+from backends.mlx.gguf.kernels import testing
 
 TYPES = pytest.mark.parametrize("type_name", formats.FORMATS)
 FILLED = 70  # more than a tile of outputs
@@ -26,7 +25,7 @@ def sparse(tmp_path):
     def make(fmt: formats.BlockFormat, columns: int):
         row_bytes = fmt.row_bytes(columns)
         rows = 2**31 // row_bytes + 2 * FILLED
-        blocks = sample.blocks(fmt, FILLED, columns)
+        blocks = tame_blocks(fmt, FILLED, columns)
         weight = np.memmap(tmp_path / "weight", np.uint8, "w+", shape=(rows, row_bytes))
         weight[-FILLED:] = blocks
         return weight, blocks
@@ -41,16 +40,16 @@ def test_linear(type_name, operation, sparse):
     columns = 21 * fmt.block_weights
     weight, blocks = sparse(fmt, columns)
     rows = weight.shape[0]
-    x = cases.activations("zero-mean", (1, columns), "bfloat16")
+    x = testing.activations("zero-mean", (1, columns), "bfloat16")
     tile = kernels.launch(fmt, operation, rows).n_tile
     last = -(-rows // tile)
     with metal.checked(threadgroups=(last - 2, last)):
         out = kernels.run_linear(fmt, x, weight, operation=operation)
-    exact = formats.dequantize(fmt, blocks).astype(np.float64) @ cases.as_float64(x)[0]
+    exact = formats.dequantize(fmt, blocks).astype(np.float64) @ testing.as_float64(x)[0]
     computed = min(rows - (last - 2) * tile, FILLED)
-    found = cases.as_float64(out)[0, -computed:]
+    found = testing.as_float64(out)[0, -computed:]
     bound = formats.linear_bound(
-        cases.as_float64(x), formats.largest_magnitude(fmt, blocks), exact[None], "bfloat16"
+        testing.as_float64(x), formats.largest_magnitude(fmt, blocks), exact[None], "bfloat16"
     )[0]
     assert computed > 1
     assert (np.abs(found - exact[-computed:]) <= bound[-computed:]).all()
@@ -64,21 +63,21 @@ def test_experts(type_name, operation, sparse):
     weight, blocks = sparse(fmt, columns)
     experts = weight.shape[0] // FILLED
     stack = weight[-experts * FILLED :].reshape(experts, FILLED, -1)
-    x = cases.activations("zero-mean", (1, columns), "bfloat16")
+    x = testing.activations("zero-mean", (1, columns), "bfloat16")
     indices = mx.array([experts - 1] * 8, mx.int64)
     launch = kernels.launch(fmt, operation, FILLED)
     tiles = -(-FILLED // launch.n_tile)
     last = tiles * (experts if launch.per_expert else indices.size)
     with metal.checked(threadgroups=(last - tiles, last)):
         out = kernels.run_experts(fmt, x, stack, indices, operation)
-    exact, bound = expert_cases.product(
+    exact, bound = testing.experts_product(
         formats.dequantize(fmt, blocks).astype(np.float64)[None],
         formats.largest_magnitude(fmt, blocks)[None],
-        cases.as_float64(x),
+        testing.as_float64(x),
         np.zeros(1, int),
         "bfloat16",
     )
-    cases.check_outputs(out[-1:], exact, bound)
+    testing.check_outputs(out[-1:], exact, bound)
 
 
 @TYPES

@@ -10,19 +10,11 @@ import pytest
 from allpairspy import AllPairs
 
 from backends.mlx import metal
+from backends.mlx.common.dtypes import FLOATS
 from backends.mlx.gguf import formats, kernels
-from backends.mlx.gguf.kernels import dispatch, units
-from backends.mlx.gguf.kernels import testing as cases
+from backends.mlx.gguf.kernels import dispatch, testing, units
 
-PARAMETERS = (
-    tuple(formats.FORMATS),
-    cases.OUTPUTS,
-    cases.SUPER_BLOCKS,
-    cases.ROWS,
-    cases.DTYPES,
-    cases.BIASES,
-    cases.ACTIVATIONS,
-)
+PARAMETERS = (tuple(formats.FORMATS), *testing.LINEAR_PARAMETERS, testing.ACTIVATIONS)
 TYPES = pytest.mark.parametrize("type_name", formats.FORMATS)
 COMMON = pytest.mark.parametrize(
     "type_name", [fmt.name for fmt in formats.FORMATS.values() if dispatch.is_common(fmt)]
@@ -33,7 +25,7 @@ LINEAR = pytest.mark.parametrize("operation", kernels.LINEAR)
 def compiled_ahead(type_name, outputs, super_blocks, rows, dtype, bias, kind) -> tuple:
     """The case, without its bias where that kernel is not built: compiling it would take longer
     than running it. linear_product_test has all."""
-    bias_dtype = cases.bias_dtype(bias, dtype)
+    bias_dtype = testing.bias_dtype(bias, dtype)
     if not units.is_built(formats.get(type_name), dtype, bias_dtype, outputs):
         bias = "none"
     return type_name, outputs, super_blocks, rows, dtype, bias, kind
@@ -45,7 +37,7 @@ PAIRS = [compiled_ahead(*case) for case in AllPairs(PARAMETERS)]
 @pytest.mark.parametrize("case", PAIRS, ids=lambda c: "-".join(map(str, c)))
 def test_pairs_of_parameters(case):
     with metal.checked():
-        cases.check_linear(*case)
+        testing.check_linear(*case)
 
 
 # Each operation at its own edges, whatever number of rows the table would send it.
@@ -56,7 +48,7 @@ def test_pairs_of_parameters(case):
 )
 def test_operation_on_any_rows(type_name, operation, rows, outputs, bias):
     with metal.checked():
-        cases.check_linear(
+        testing.check_linear(
             type_name, outputs, 3, rows, "float32", bias, "offset", operation=operation
         )
 
@@ -65,23 +57,23 @@ def test_operation_on_any_rows(type_name, operation, rows, outputs, bias):
 @LINEAR
 def test_activations_beyond_half(type_name, operation):
     fmt = formats.get(type_name)
-    blocks, exact, reach = cases.weight(type_name, 5, 256)
+    blocks, exact, reach = testing.weight(type_name, 5, 256)
     x = mx.full((3, 256), 1.0e6, mx.bfloat16)
     with metal.checked():
         out = kernels.run_linear(fmt, x, blocks, operation=operation)
-    product = cases.as_float64(x) @ exact.T
-    error = np.abs(cases.as_float64(out) - product)
-    assert (error <= formats.linear_bound(cases.as_float64(x), reach, product, "bfloat16")).all()
+    product = testing.as_float64(x) @ exact.T
+    error = np.abs(testing.as_float64(out) - product)
+    assert (error <= formats.linear_bound(testing.as_float64(x), reach, product, "bfloat16")).all()
     assert np.abs(product).max() > 65504
 
 
 @TYPES
 @LINEAR
-@pytest.mark.parametrize("dtype", cases.DTYPES)
+@pytest.mark.parametrize("dtype", FLOATS)
 def test_x_may_start_at_any_element(type_name, operation, dtype):
     fmt = formats.get(type_name)
-    blocks = cases.weight(type_name, 5, 256)[0]
-    whole = cases.activations("zero-mean", (3 * 256 + 1,), dtype)
+    blocks = testing.weight(type_name, 5, 256)[0]
+    whole = testing.activations("zero-mean", (3 * 256 + 1,), dtype)
     view = whole[1:].reshape(3, 256)
     mx.eval(view)
     copy = mx.array(np.array(view.astype(mx.float32))).astype(view.dtype)
@@ -94,8 +86,8 @@ def test_x_may_start_at_any_element(type_name, operation, dtype):
 @TYPES
 def test_leading_dimensions_are_rows(type_name):
     fmt = formats.get(type_name)
-    blocks = cases.weight(type_name, 5, 256)[0]
-    x = cases.activations("zero-mean", (2, 3, 4, 256), "float32")
+    blocks = testing.weight(type_name, 5, 256)[0]
+    x = testing.activations("zero-mean", (2, 3, 4, 256), "float32")
     with metal.checked():
         found = kernels.run_linear(fmt, x, blocks)
         expected = kernels.run_linear(fmt, x.reshape(24, 256), blocks)
@@ -107,23 +99,16 @@ def test_leading_dimensions_are_rows(type_name):
 @COMMON
 def test_output_type_may_differ_from_input(type_name):
     fmt = formats.get(type_name)
-    blocks, exact, reach = cases.weight(type_name, 5, 256)
-    x = cases.activations("zero-mean", (1, 256), "bfloat16")
+    blocks, exact, reach = testing.weight(type_name, 5, 256)
+    x = testing.activations("zero-mean", (1, 256), "bfloat16")
     out = kernels.run_linear(fmt, x, blocks, out_dtype=mx.float32)
     assert out.dtype == mx.float32
-    x64 = cases.as_float64(x)
-    error = np.abs(cases.as_float64(out) - x64 @ exact.T)
+    x64 = testing.as_float64(x)
+    error = np.abs(testing.as_float64(out) - x64 @ exact.T)
     assert (error <= formats.linear_bound(x64, reach, x64 @ exact.T, "float32")).all()
 
 
-@TYPES
-def test_rows_select_the_kernel(type_name):
-    fmt = formats.get(type_name)
-
-    def selected(outputs: int) -> dict[int, str]:
-        rows = (1, 2, 3, 8, 9, 16, 17, 4096)
-        return {row: kernels.for_rows(fmt, row, outputs) for row in rows}
-
+def test_rows_select_the_kernel():
     expected = {
         1: "qmv",
         2: "qmv_2",
@@ -134,17 +119,16 @@ def test_rows_select_the_kernel(type_name):
         17: "qmm",
         4096: "qmm",
     }
-    assert selected(4096) == selected(128256) == expected
+    assert {rows: kernels.for_rows(rows) for rows in expected} == expected
     with pytest.raises(ValueError, match="expected at least 1, found 0"):
-        kernels.for_rows(fmt, 0, 4096)
+        kernels.for_rows(0)
 
 
 def test_row_ranges_leave_no_gap():
-    for fmt, outputs in itertools.product(formats.FORMATS.values(), (1, 128256)):
-        ranges = kernels.row_ranges(fmt, outputs)
-        assert ranges[0][1] == 1 and ranges[-1][2] is None
-        for (_, _, last), (_, first, _) in itertools.pairwise(ranges):
-            assert first == last + 1
+    ranges = kernels.ROW_RANGES
+    assert ranges[0][1] == 1 and ranges[-1][2] is None
+    for (_, _, last), (_, first, _) in itertools.pairwise(ranges):
+        assert first == last + 1
 
 
 # A tile of x is `m_tile` rows: the weights are read once for each, not once for each row.
@@ -152,11 +136,11 @@ def test_row_ranges_leave_no_gap():
 @pytest.mark.parametrize("operation", ["qmv_2", "qmv_batch", "qmv_batch_16", "qmm"])
 def test_weights_are_decoded_once_a_tile(type_name, operation):
     fmt = formats.get(type_name)
-    blocks = cases.weight(type_name, 64, 256)[0]
+    blocks = testing.weight(type_name, 64, 256)[0]
     tile = kernels.launch(fmt, operation, 64).m_tile
 
     def bytes_read(rows: int) -> int:
-        x = cases.activations("zero-mean", (rows, 256), "float32")
+        x = testing.activations("zero-mean", (rows, 256), "float32")
         with metal.checked() as report:
             kernels.run_linear(fmt, x, blocks, operation=operation)
         return report.bytes_read["weight"]
@@ -169,6 +153,6 @@ def test_weights_are_decoded_once_a_tile(type_name, operation):
 
 @TYPES
 def test_wrong_columns_are_refused(type_name):
-    blocks = cases.weight(type_name, 5, 256)[0]
+    blocks = testing.weight(type_name, 5, 256)[0]
     with pytest.raises(ValueError, match="expected 256 columns, .* found 512"):
         kernels.run_linear(formats.get(type_name), mx.zeros((1, 512)), blocks)

@@ -8,8 +8,8 @@ import pytest
 
 from backends.mlx import metal
 from backends.mlx.gguf import formats, kernels
-from backends.mlx.gguf.formats import testing as sample
-from backends.mlx.gguf.kernels import testing as cases
+from backends.mlx.gguf.formats.testing import quantized
+from backends.mlx.gguf.kernels import testing
 
 ROWS, COLUMNS = 37, 768
 
@@ -17,7 +17,7 @@ ROWS, COLUMNS = 37, 768
 @pytest.fixture(params=formats.FORMATS)
 def real(request) -> tuple[formats.BlockFormat, np.ndarray]:
     fmt = formats.get(request.param)
-    return fmt, sample.quantized(fmt, ROWS, COLUMNS)
+    return fmt, quantized(fmt, ROWS, COLUMNS)
 
 
 def test_gather(real):
@@ -31,10 +31,10 @@ def test_gather(real):
 @pytest.mark.parametrize("rows", [1, 8, 16, 33])
 def test_linear(real, rows):
     fmt, blocks = real
-    x = cases.activations("offset", (rows, COLUMNS), "float32")
-    x64 = cases.as_float64(x)
+    x = testing.activations("offset", (rows, COLUMNS), "float32")
+    x64 = testing.as_float64(x)
     exact = x64 @ formats.dequantize(fmt, blocks).astype(np.float64).T
     with metal.checked():
         out = kernels.run_linear(fmt, x, blocks)
     bound = formats.linear_bound(x64, formats.largest_magnitude(fmt, blocks), exact, "float32")
-    assert (np.abs(cases.as_float64(out) - exact) <= bound).all()
+    assert (np.abs(testing.as_float64(out) - exact) <= bound).all()

@@ -9,12 +9,15 @@ import json
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from backends.mlx.common.dtypes import FLOATS, INDICES
 from backends.mlx.gguf.formats import FORMATS, BlockFormat
-from backends.mlx.gguf.kernels import dispatch, library
+from backends.mlx.gguf.kernels import dispatch
+from backends.mlx.gguf.kernels.kernel import Kernel, experts, gather, linear
+from backends.mlx.gguf.kernels.operations import EXPERTS, LINEAR
+from backends.mlx.metal import CONSTANT_BELOW
 
-# MLX passes an input of fewer elements in the constant address space, which only a bias and
-# indices can be: a row of x has at least 32 elements, a block 16 bytes.
-_CONSTANT_BELOW = 8
+# Elements of a bias or of indices: what has fewer than CONSTANT_BELOW lies in the constant address
+# space. Other inputs never have: a row of x has at least 32 elements, a block 16 bytes.
 _LARGE = (16,)
 _SMALL_AND_LARGE = (5, *_LARGE)
 
@@ -23,7 +26,7 @@ class Built(NamedTuple):
     """A kernel that is built, for inputs (name, dtype, shape) of one kind."""
 
     fmt: BlockFormat
-    kernel: library.Kernel
+    kernel: Kernel
     inputs: tuple[tuple[str, str, tuple[int, ...]], ...]
     out_dtype: str
 
@@ -36,10 +39,10 @@ def built() -> list[Built]:
     """
     found = []
     for fmt in FORMATS.values():
-        for operation in dispatch.LINEAR:
+        for operation in LINEAR:
             for least, launch in dispatch.launches(fmt, operation):
                 found += _linear(fmt, operation, least, launch.m_tile)
-        for operation in dispatch.EXPERTS:
+        for operation in EXPERTS:
             for least, _ in dispatch.launches(fmt, operation):
                 found += _experts(fmt, operation, least)
         found += _gather(fmt)
@@ -48,7 +51,7 @@ def built() -> list[Built]:
 
 def is_built(fmt: BlockFormat, dtype: str, bias_dtype: str | None, outputs: int) -> bool:
     """Whether the linears of `fmt` on `dtype`, for few outputs, are built ahead of time."""
-    small = bias_dtype and outputs < _CONSTANT_BELOW
+    small = bias_dtype and outputs < CONSTANT_BELOW
     return bias_dtype in bias_dtypes(fmt, dtype) and (dispatch.is_common(fmt) or not small)
 
 
@@ -62,7 +65,7 @@ def bias_dtypes(fmt: BlockFormat, dtype: str) -> tuple[str | None, ...]:
 def index_dtypes(fmt: BlockFormat, dtype: str) -> tuple[str, ...]:
     """The types of indices that gathers of `fmt` in `dtype` are built for."""
     if dispatch.is_common(fmt):
-        return library.INDICES
+        return INDICES
     return ("int32",) if dtype == "float16" else ("int64",)
 
 
@@ -74,10 +77,10 @@ def has_few_indices(fmt: BlockFormat, dtype: str) -> bool:
 def _linear(fmt: BlockFormat, operation: str, outputs: int, rows: int) -> Iterator[Built]:
     common = dispatch.is_common(fmt)
     # A tile for many outputs is the one for few, repeated.
-    for dtype in library.FLOATS if common or not outputs else ("bfloat16",):
+    for dtype in FLOATS if common or not outputs else ("bfloat16",):
         x = ("x", dtype, (rows, fmt.block_weights))
         for bias_dtype in (None,) if outputs else bias_dtypes(fmt, dtype):
-            kernel = library.linear(fmt, operation, dtype, dtype, outputs, bias_dtype)
+            kernel = linear(fmt, operation, dtype, dtype, outputs, bias_dtype)
             for count in _SMALL_AND_LARGE if common and bias_dtype else _LARGE:
                 weight = ("weight", "uint8", (count, fmt.block_bytes))
                 bias = (("bias", bias_dtype, (count,)),) if bias_dtype else ()
@@ -90,7 +93,7 @@ def _experts(fmt: BlockFormat, operation: str, outputs: int) -> Iterator[Built]:
         # A tile for many outputs is the one for few, repeated.
         if outputs and dtype != "bfloat16":
             continue
-        kernel = library.experts(fmt, operation, dtype, dtype, outputs, indices[1])
+        kernel = experts(fmt, operation, dtype, dtype, outputs, indices[1])
         x = ("x", dtype, (*indices[2], fmt.block_weights))
         yield Built(fmt, kernel, (x, weight, indices), dtype)
 
@@ -98,13 +101,13 @@ def _experts(fmt: BlockFormat, operation: str, outputs: int) -> Iterator[Built]:
 def _gather(fmt: BlockFormat) -> Iterator[Built]:
     weight = ("weight", "uint8", (16, fmt.block_bytes))
     for dtype, indices in _indices(fmt):
-        kernel = library.gather(fmt, dtype, indices[1])
+        kernel = gather(fmt, dtype, indices[1])
         yield Built(fmt, kernel, (weight, indices), dtype)
 
 
 def _indices(fmt: BlockFormat) -> Iterator[tuple[str, tuple[str, str, tuple[int, ...]]]]:
     """Dtypes, each with an input of indices."""
-    for dtype in library.FLOATS:
+    for dtype in FLOATS:
         for index_dtype in index_dtypes(fmt, dtype):
             for count in _SMALL_AND_LARGE if has_few_indices(fmt, dtype) else _LARGE:
                 yield dtype, ("indices", index_dtype, (count,))

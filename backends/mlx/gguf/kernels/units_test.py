@@ -11,16 +11,14 @@ import pytest
 
 from backends.mlx import metal
 from backends.mlx.gguf import formats, kernels
-from backends.mlx.gguf.kernels import testing as cases
-from backends.mlx.gguf.kernels import testing_experts as expert_cases
-from backends.mlx.gguf.kernels import units
+from backends.mlx.gguf.kernels import testing, units
 
 HERE = Path(kernels.__file__).parent
 BUILT = units.built()
 
 
 def ident(found: units.Built) -> str:
-    space = "small" if np.prod(found.inputs[-1][2]) < 8 else "large"
+    space = "small" if np.prod(found.inputs[-1][2]) < metal.CONSTANT_BELOW else "large"
     dtypes = [dtype for _, dtype, _ in found.inputs]
     tuning = [str(value) for _, value in found.kernel.launch.tuning]
     return "-".join([found.kernel.name, *tuning, *dtypes, found.out_dtype, space])
@@ -42,7 +40,7 @@ def call(found: units.Built) -> tuple[mx.array, np.ndarray, np.ndarray]:
         return call_experts(found)
     outputs, row_bytes = inputs["weight"][1]
     columns = fmt.columns(row_bytes)
-    blocks, exact, reach = cases.weight(fmt.name, outputs, columns)
+    blocks, exact, reach = testing.weight(fmt.name, outputs, columns)
     if "indices" in inputs:
         dtype, (count,) = inputs["indices"]
         indices = mx.arange(count).astype(getattr(mx, dtype))
@@ -50,15 +48,15 @@ def call(found: units.Built) -> tuple[mx.array, np.ndarray, np.ndarray]:
         expected = exact[:count]
         return out, expected, 0.5 * formats.ulp(expected, out_dtype)
     dtype, shape = inputs["x"]
-    x = cases.activations("zero-mean", shape, dtype)
-    expected = cases.as_float64(x) @ exact.T
+    x = testing.activations("zero-mean", shape, dtype)
+    expected = testing.as_float64(x) @ exact.T
     arguments = {"x": x, "weight": blocks}
     if "bias" in inputs:
-        arguments["bias"] = cases.activations("zero-mean", (outputs,), inputs["bias"][0])
-        expected = expected + cases.as_float64(arguments["bias"])
+        arguments["bias"] = testing.activations("zero-mean", (outputs,), inputs["bias"][0])
+        expected = expected + testing.as_float64(arguments["bias"])
     ordered = [arguments[name] for name in kernel.input_names]
     out = kernels.run_kernel(kernel, ordered, (shape[0], outputs), outputs, shape[0])
-    bound = formats.linear_bound(cases.as_float64(x), reach, expected, out_dtype)
+    bound = formats.linear_bound(testing.as_float64(x), reach, expected, out_dtype)
     return out, expected, bound
 
 
@@ -66,13 +64,13 @@ def call_experts(found: units.Built) -> tuple[mx.array, np.ndarray, np.ndarray]:
     """As `call`, of a kernel of experts."""
     fmt, kernel = found.fmt, found.kernel
     (_, dtype, shape), (_, _, (experts, outputs, _)), (_, index_dtype, (count,)) = found.inputs
-    blocks, exact, reach = expert_cases.weight(fmt.name, experts, outputs, shape[1])
-    x = cases.activations("zero-mean", shape, dtype)
+    blocks, exact, reach = testing.expert_weights(fmt.name, experts, outputs, shape[1])
+    x = testing.activations("zero-mean", shape, dtype)
     ids = np.arange(count) % experts
     indices = mx.array(ids).astype(getattr(mx, index_dtype))
     m = experts if kernel.launch.per_expert else count
     out = kernels.run_kernel(kernel, [x, blocks, indices], (count, outputs), outputs, m)
-    expected, bound = expert_cases.product(exact, reach, cases.as_float64(x), ids, dtype)
+    expected, bound = testing.experts_product(exact, reach, testing.as_float64(x), ids, dtype)
     return out, expected, bound
 
 
@@ -81,7 +79,7 @@ def test_unit_runs_checked_and_is_right(number, built):
     with metal.checked() as report:
         out, expected, bound = call(BUILT[number])
     assert report.keys == {built[number].key}
-    assert (np.abs(cases.as_float64(out) - expected) <= bound).all()
+    assert (np.abs(testing.as_float64(out) - expected) <= bound).all()
 
 
 def test_units_are_distinct(built):

@@ -11,7 +11,7 @@ from typing import Any
 from backends.mlx.gguf.card import CARD
 from backends.mlx.gguf.command import tables
 from backends.mlx.gguf.command.inspection import pte_tensors
-from backends.mlx.gguf.kernels import kernel_name
+from backends.mlx.gguf.kernels import KernelName
 from backends.mlx.program import Program, ProgramError
 from backends.mlx.program.dtypes import ScalarType, scalar_type
 from backends.mlx.program.graph import TENSOR_SLOT, Graph, Vid, operand
@@ -327,7 +327,7 @@ def _kernels(program: Program) -> list[dict[str, Any]]:
     )
     found = []
     for (name, template, grid, threadgroup), count in uses.items():
-        parsed = kernel_name.parse(name)
+        parsed = KernelName.parse(name)
         found.append(
             {
                 "name": name,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from backends.mlx.gguf.kernels import kernel_name
+from backends.mlx.gguf.kernels import KernelName
 from backends.mlx.program import Program
 from backends.mlx.program.graph import Graph, Tid, uses
 
@@ -50,7 +50,7 @@ def _roles(graph: Graph) -> dict[int, tuple[str, str | None]]:
     for node in (node for chain in graph.chains for node in chain):
         kind = type(node).__name__
         if kind == "MetalKernelNode":
-            name = kernel_name.parse(node.name)
+            name = KernelName.parse(node.name)
             if name is not None and "weight" in node.input_names:
                 weight = node.inputs[node.input_names.index("weight")]
                 roles[weight.idx] = ("gguf", name.ggml_type)

@@ -14,7 +14,7 @@ from backends.mlx.gguf.card import CARD
 from backends.mlx.gguf.command import inspect_file
 from backends.mlx.gguf.command.inspection import pte as inspect_pte
 from backends.mlx.gguf.formats import FORMATS
-from backends.mlx.gguf.kernels import kernel_name, units
+from backends.mlx.gguf.kernels import OPERATIONS, KernelName, units
 from backends.mlx.gguf.lowering import export_module, testing
 from backends.mlx.program import Program, ProgramError
 from backends.mlx.program.testing import GraphFile, IntOrVid, Vid, mlx_schema
@@ -24,13 +24,11 @@ VALUES = {"version": "1", "lowering": "fused", "max_seq_len": 128}
 
 def test_names_of_all_kernels_that_are_built() -> None:
     for built in units.built():
-        name = kernel_name.parse(built.kernel.name)
+        name = KernelName.parse(built.kernel.name)
         assert name.ggml_type == built.fmt.name
         assert name.bias == ("bias" in built.kernel.input_names)
-        # qmv_2 has the source of qmv, qmv_batch_16 that of qmv_batch.
-        source = name.operation.removesuffix("_16").removesuffix("_2")
-        assert source == Path(built.kernel.body).stem
-    assert kernel_name.parse("steel_gemm") is None
+        assert OPERATIONS[name.operation].file == Path(built.kernel.body).stem
+    assert KernelName.parse("steel_gemm") is None
 
 
 def _kernel(file: GraphFile, name: str, columns: int) -> mlx_schema.MetalKernelNode:

@@ -39,8 +39,7 @@ def emit_linear(P: MLXProgramBuilder, operands: Operands) -> None:
         )
 
     ranges = [
-        (partial(kernel, operation), first, last)
-        for operation, first, last in kernels.row_ranges(fmt, operands.last)
+        (partial(kernel, operation), first, last) for operation, first, last in kernels.ROW_RANGES
     ]
     _emit_by_rows(P, operands, inputs, ranges)
 
@@ -69,7 +68,7 @@ def emit_experts(P: MLXProgramBuilder, operands: Operands) -> None:
 
     ranges = [
         (partial(kernel, operation), first, last)
-        for operation, first, last in kernels.expert_row_ranges(fmt, operands.last, weight.experts)
+        for operation, first, last in kernels.expert_row_ranges(weight.experts)
     ]
     inputs = [operands.source, _blocks(P, operands), operands.indices]
     _emit_by_rows(P, operands, inputs, ranges)

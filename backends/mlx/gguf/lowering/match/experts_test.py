@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.export import Dim
 
-from backends.mlx.gguf import formats, kernels
+from backends.mlx.gguf import kernels
 from backends.mlx.gguf.lowering import GGUFTensor, LoweringError, export_module
 from backends.mlx.gguf.lowering.testing import (
     DTYPES,
@@ -145,8 +145,7 @@ def test_dynamic_number_of_indices(mode, top_k):
             continue
         assert_expert_product(found, "Q4_K", blocks, x, indices, torch.float32)
         if mode == "fused":
-            fmt = formats.get("Q4_K")
-            operation = kernels.expert_for_rows(fmt, count * top_k, 5, EXPERTS)
+            operation = kernels.expert_for_rows(count * top_k, EXPERTS)
             assert exported.launched(x, indices) == [f"gguf_q4_k_{operation}"]
 
 

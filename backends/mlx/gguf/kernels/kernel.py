@@ -12,11 +12,10 @@ from functools import cache
 from pathlib import Path
 
 from backends.mlx import metal
+from backends.mlx.common.dtypes import FLOATS, INDICES
 from backends.mlx.gguf.formats import BlockFormat
-from backends.mlx.gguf.kernels import dispatch
-
-FLOATS = ("float32", "float16", "bfloat16")
-INDICES = ("int32", "int64")
+from backends.mlx.gguf.kernels import dispatch, operations
+from backends.mlx.gguf.kernels.operations import KernelName, Operation
 
 _HERE = Path(__file__).parent
 
@@ -63,30 +62,12 @@ def linear(
     Inputs: x (..., K) `in_dtype`; weight (N, bytes a row) uint8; bias (N,) `bias_dtype`
     if that is given. Output: out (..., N) `out_dtype`. `outputs` is N: it chooses the tile,
     nothing else.
+
+    Raises:
+        ValueError: for an operation or a dtype that there are no kernels for.
     """
-    if operation not in dispatch.LINEAR:
-        raise ValueError(f"operation: expected one of {dispatch.LINEAR}, found {operation!r}")
-    for dtype in (in_dtype, out_dtype, bias_dtype):
-        if dtype is not None:
-            _check("floating-point dtype", dtype, FLOATS)
-    launch = dispatch.launch(fmt, operation, outputs)
-    template = [("InT", in_dtype), ("OutT", out_dtype)]
-    if bias_dtype is not None:
-        template.append(("BiasT", bias_dtype))
-    suffix = "_bias" if bias_dtype else ""
-    file = operation.removesuffix("_16").removesuffix("_2")
-    return Kernel(
-        name=f"gguf_{fmt.name.lower()}_{operation}{suffix}",
-        headers=(
-            f"types/{fmt.header}",
-            f"ops/{file}.h",
-            "ops/bias.h" if suffix else "ops/no_bias.h",
-        ),
-        body=f"ops/{file}.metal",
-        input_names=("x", "weight", "bias") if suffix else ("x", "weight"),
-        template=(*template, *launch.tuning),
-        launch=launch,
-    )
+    dtypes = {"InT": in_dtype, "OutT": out_dtype}
+    return _kernel(fmt, operations.find(operation, "linear"), outputs, dtypes, bias_dtype)
 
 
 @cache
@@ -104,26 +85,12 @@ def experts(
     elements) `index_dtype`, where R is `repeat` times the rows of x. Output: out (R rows of N)
     `out_dtype`; zeros where an index is not in [0, E). `outputs` is N: it chooses the tile,
     nothing else. Its grid covers N and R, or N and E where its launch is `per_expert`.
+
+    Raises:
+        ValueError: for an operation or a dtype that there are no kernels for.
     """
-    if operation not in dispatch.EXPERTS:
-        raise ValueError(f"operation: expected one of {dispatch.EXPERTS}, found {operation!r}")
-    for dtype in (in_dtype, out_dtype):
-        _check("floating-point dtype", dtype, FLOATS)
-    _check("index dtype", index_dtype, INDICES)
-    launch = dispatch.launch(fmt, operation, outputs)
-    return Kernel(
-        name=f"gguf_{fmt.name.lower()}_{operation}",
-        headers=(f"types/{fmt.header}", f"ops/{operation}.h"),
-        body=f"ops/{operation}.metal",
-        input_names=("x", "weight", "indices"),
-        template=(
-            ("InT", in_dtype),
-            ("OutT", out_dtype),
-            ("IndexT", index_dtype),
-            *launch.tuning,
-        ),
-        launch=launch,
-    )
+    dtypes = {"InT": in_dtype, "OutT": out_dtype, "IndexT": index_dtype}
+    return _kernel(fmt, operations.find(operation, "experts"), outputs, dtypes)
 
 
 @cache
@@ -132,22 +99,41 @@ def gather(fmt: BlockFormat, out_dtype: str, index_dtype: str = "int64") -> Kern
 
     Inputs: weight (V, bytes a row) uint8; indices (any shape) `index_dtype`. Output:
     out (*indices.shape, K) `out_dtype`; zeros where an index is not in [0, V).
+
+    Raises:
+        ValueError: for a dtype that there are no kernels for.
     """
-    _check("floating-point dtype", out_dtype, FLOATS)
-    _check("index dtype", index_dtype, INDICES)
+    dtypes = {"IndexT": index_dtype, "OutT": out_dtype}
+    return _kernel(fmt, operations.find("gather", "embedding"), 0, dtypes)
+
+
+def _kernel(
+    fmt: BlockFormat,
+    operation: Operation,
+    outputs: int,
+    dtypes: dict[str, str],
+    bias_dtype: str | None = None,
+) -> Kernel:
+    names, inputs = operation.dtypes, operation.inputs
+    headers = [f"types/{fmt.header}", f"ops/{operation.file}.h"]
+    if bias_dtype is not None:
+        dtypes, names, inputs = dtypes | {"BiasT": bias_dtype}, (*names, "BiasT"), (*inputs, "bias")
+    if operation.may_have_bias:
+        headers.append("ops/bias.h" if bias_dtype else "ops/no_bias.h")
+    for name, dtype in dtypes.items():
+        expected = INDICES if name == "IndexT" else FLOATS
+        if dtype not in expected:
+            raise ValueError(f"{name}: expected one of {', '.join(expected)}, found {dtype!r}")
+    launch = dispatch.launch(fmt, operation.name, outputs)
+    values = dtypes | dict(launch.tuning)
     return Kernel(
-        name=f"gguf_{fmt.name.lower()}_gather",
-        headers=(f"types/{fmt.header}", "ops/gather.h"),
-        body="ops/gather.metal",
-        input_names=("weight", "indices"),
-        template=(("IndexT", index_dtype), ("OutT", out_dtype)),
-        launch=dispatch.launch(fmt, "gather", 0),
+        name=str(KernelName(fmt.name, operation.name, bias_dtype is not None)),
+        headers=tuple(headers),
+        body=f"ops/{operation.file}.metal",
+        input_names=inputs,
+        template=tuple((name, values[name]) for name in (*names, *operation.tuning)),
+        launch=launch,
     )
-
-
-def _check(what: str, found: str, expected: tuple[str, ...]) -> None:
-    if found not in expected:
-        raise ValueError(f"{what}: expected one of {', '.join(expected)}, found {found!r}")
 
 
 @cache
