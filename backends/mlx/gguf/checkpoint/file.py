@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from backends.mlx.gguf.checkpoint import reader as gguf_reader
+from backends.mlx.gguf.checkpoint import reader
 from backends.mlx.gguf.checkpoint.tensor import DENSE_TYPES, GGUFError, GGUFTensorInfo, quoted
 
 __all__ = ["DENSE_TYPES", "GGUFError", "GGUFFile", "GGUFTensorInfo"]
@@ -84,9 +84,9 @@ class GGUFFile:
         return self.require(key, kind) if key in self.metadata else default
 
 
-def _read_parts(path: Path) -> list[gguf_reader.Part]:
+def _read_parts(path: Path) -> list[reader.Part]:
     """The file at `path` and, if it is one of a split model's, the others beside it, in order."""
-    opened = gguf_reader.read(path)
+    opened = reader.read(path)
     if _SPLIT_COUNT not in opened.metadata:
         return [opened]
     count = _split_value(opened, _SPLIT_COUNT)
@@ -107,19 +107,19 @@ def _read_parts(path: Path) -> list[gguf_reader.Part]:
     return parts
 
 
-def _read_sibling(sibling: Path, opened: Path) -> gguf_reader.Part:
+def _read_sibling(sibling: Path, opened: Path) -> reader.Part:
     if not sibling.exists():
         raise GGUFError(
             sibling, "file", f"it beside {opened.name}, as a part of the same model", "no such file"
         )
-    return gguf_reader.read(sibling)
+    return reader.read(sibling)
 
 
 def _part_name(prefix: str, number: int, count: int) -> str:
     return f"{prefix}-{number + 1:05}-of-{count:05}.gguf"
 
 
-def _check_parts(parts: Sequence[gguf_reader.Part]) -> None:
+def _check_parts(parts: Sequence[reader.Part]) -> None:
     """Checks what each part says of the split, and that all its tensors are there."""
     total = _split_value(parts[0], _SPLIT_TENSORS)
     for number, part in enumerate(parts):
@@ -141,7 +141,7 @@ def _check_parts(parts: Sequence[gguf_reader.Part]) -> None:
         )
 
 
-def _merge(parts: Sequence[gguf_reader.Part]) -> dict[str, GGUFTensorInfo]:
+def _merge(parts: Sequence[reader.Part]) -> dict[str, GGUFTensorInfo]:
     tensors: dict[str, GGUFTensorInfo] = {}
     for part in parts:
         for name, info in part.tensors.items():
@@ -156,7 +156,7 @@ def _merge(parts: Sequence[gguf_reader.Part]) -> dict[str, GGUFTensorInfo]:
     return tensors
 
 
-def _split_value(part: gguf_reader.Part, key: str) -> int:
+def _split_value(part: reader.Part, key: str) -> int:
     if key not in part.metadata:
         raise GGUFError(
             part.path, _subject(key), "it in every part of a split model", "no such key"

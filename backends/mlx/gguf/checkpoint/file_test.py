@@ -11,7 +11,7 @@ import pytest
 
 import gguf
 from backends.mlx.gguf.checkpoint.file import GGUFError, GGUFFile
-from backends.mlx.gguf.checkpoint.testing import TENSORS, write_sample
+from backends.mlx.gguf.checkpoint.testing import TENSORS, raw_file, raw_string, write_sample
 
 
 @pytest.fixture(scope="module", name="sample")
@@ -42,22 +42,6 @@ def _assert_one_line(text: str, path: Path) -> None:
 
 def _data_start(path: Path) -> int:
     return min(info.offset for info in GGUFFile(path).tensors.values())
-
-
-# A hand-made file: metadata [(key bytes, type, value bytes)], infos [(name, dims, type, offset)].
-def _string(data: bytes) -> bytes:
-    return struct.pack("<Q", len(data)) + data
-
-
-def _build(metadata=(), infos=(), data=b"", magic=b"GGUF", version=3, counts=None) -> bytes:
-    tensors, keys = counts or (len(infos), len(metadata))
-    out = magic + struct.pack("<IQQ", version, tensors, keys)
-    for key, value_type, value in metadata:
-        out += _string(key) + struct.pack("<I", value_type) + value
-    for name, dims, type_id, offset in infos:
-        out += _string(name) + struct.pack(f"<I{len(dims)}Q", len(dims), *dims)
-        out += struct.pack("<IQ", type_id, offset)
-    return out + bytes(-len(out) % 32) + data
 
 
 F32, Q4_K = 0, 12
@@ -99,7 +83,7 @@ def test_leading_dimensions_are_rows(tmp_path: Path) -> None:
 
 def test_file_without_tensors(tmp_path: Path) -> None:
     path = tmp_path / "empty.gguf"
-    path.write_bytes(_build())
+    path.write_bytes(raw_file())
     assert not GGUFFile(path).tensors
 
 
@@ -108,87 +92,93 @@ def test_file_without_tensors(tmp_path: Path) -> None:
     [
         (b"", "a GGUF header, found an empty file"),
         (b"GG", "magic: expected 4 bytes at offset 0, found 2"),
-        (_build(magic=b"GGML"), "magic: expected b'GGUF', found b'GGML'"),
-        (_build(version=1), "version: expected 2 or 3, found 1"),
-        (_build(version=3 << 24), "found 0x3000000: a big-endian file"),
+        (raw_file(magic=b"GGML"), "magic: expected b'GGUF', found b'GGML'"),
+        (raw_file(version=1), "version: expected 2 or 3, found 1"),
+        (raw_file(version=3 << 24), "found 0x3000000: a big-endian file"),
         (
-            _build(counts=(2**63, 0)),
+            raw_file(counts=(2**63, 0)),
             f"tensor count: expected at most 0, which is what the file has room for, found {2**63}",
         ),
         (
-            _build(counts=(0, 2**40)),
+            raw_file(counts=(0, 2**40)),
             f"metadata count: expected at most 0, which is what the file has"
             f" room for, found {2**40}",
         ),
         (
-            _build([(b"k", 13, bytes(8))]),
+            raw_file([(b"k", 13, bytes(8))]),
             "metadata 'k': expected a value type of 0 to 12, found 13",
         ),
-        (_build([(b"k", 4, bytes(4))] * 2), "metadata 'k': expected each key once"),
+        (raw_file([(b"k", 4, bytes(4))] * 2), "metadata 'k': expected each key once"),
         (
-            _build([(b"k", 8, _string(b"\xff\xfe"))]),
+            raw_file([(b"k", 8, raw_string(b"\xff\xfe"))]),
             "metadata 'k': expected UTF-8 text, found byte",
         ),
-        (_build([(b"k", 7, b"\x02")]), "metadata 'k': expected a bool of 0 or 1, found 2"),
+        (raw_file([(b"k", 7, b"\x02")]), "metadata 'k': expected a bool of 0 or 1, found 2"),
         (
-            _build([(b"k", 9, struct.pack("<IQ", 4, 2**62))]),
+            raw_file([(b"k", 9, struct.pack("<IQ", 4, 2**62))]),
             "metadata 'k' length: expected at most",
         ),
         (
-            _build([(b"k", 9, struct.pack("<IQ", 9, 1))]),
+            raw_file([(b"k", 9, struct.pack("<IQ", 9, 1))]),
             "metadata 'k': expected an array of numbers",
         ),
         (
-            _build([(b"k" * 70000, 4, bytes(4))]),
+            raw_file([(b"k" * 70000, 4, bytes(4))]),
             "metadata key 0 of 1: expected a length of at most",
         ),
-        (_build([(b"general.alignment", 4, struct.pack("<I", 33))]), "expected a power of two"),
-        (_build([(b"general.alignment", 10, struct.pack("<Q", 32))]), "expected value type 4"),
+        (raw_file([(b"general.alignment", 4, struct.pack("<I", 33))]), "expected a power of two"),
+        (raw_file([(b"general.alignment", 10, struct.pack("<Q", 32))]), "expected value type 4"),
         (
-            _build(infos=[(b"t", (1, 1, 1, 1, 1), F32, 0)]),
+            raw_file(tensors=[(b"t", (1, 1, 1, 1, 1), F32, 0)]),
             "tensor 't': expected at most 4 dimensions",
         ),
-        (_build(infos=[(b"t", (0, 4), F32, 0)]), "tensor 't': expected dimensions of at least 1"),
-        (_build(infos=[(b"t", (2**40, 2**40), F32, 0)]), "fewer than 2**63 elements"),
         (
-            _build(infos=[(b"t", (256,), 5, 0)]),
+            raw_file(tensors=[(b"t", (0, 4), F32, 0)]),
+            "tensor 't': expected dimensions of at least 1",
+        ),
+        (raw_file(tensors=[(b"t", (2**40, 2**40), F32, 0)]), "fewer than 2**63 elements"),
+        (
+            raw_file(tensors=[(b"t", (256,), 5, 0)]),
             "tensor 't': expected a known ggml type id, found id 5",
         ),
         (
-            _build(infos=[(b"t", (320, 2), Q4_K, 0)], data=bytes(360)),
+            raw_file(tensors=[(b"t", (320, 2), Q4_K, 0)], data=bytes(360)),
             "tensor 't': expected rows of a multiple of 256 weights for Q4_K, found shape (2, 320)",
         ),
         (
-            _build(infos=[(b"t", (256, 2), Q4_K, 0)], data=bytes(287)),
+            raw_file(tensors=[(b"t", (256, 2), Q4_K, 0)], data=bytes(287)),
             "tensor 't': expected 288 bytes for Q4_K of shape (2, 256) at offset 96, "
             "found 287 before",
         ),
         (
-            _build(infos=[(b"t", (256, 1), Q4_K, 0)], data=bytes(288)),
+            raw_file(tensors=[(b"t", (256, 1), Q4_K, 0)], data=bytes(288)),
             "tensor 't': expected 144 bytes for Q4_K of shape (1, 256), the last tensor, found 288",
         ),
         (
-            _build(infos=[(b"t", (8,), F32, 16)], data=bytes(64)),
+            raw_file(tensors=[(b"t", (8,), F32, 16)], data=bytes(64)),
             "tensor 't': expected an offset that is a multiple of 32, found 16",
         ),
         (
-            _build(infos=[(b"t", (8,), F32, 32)], data=bytes(64)),
+            raw_file(tensors=[(b"t", (8,), F32, 32)], data=bytes(64)),
             "tensor 't': expected offset 0 for the first tensor, found 32",
         ),
         (
-            _build(infos=[(b"t", (8,), F32, 0), (b"t", (8,), F32, 32)], data=bytes(64)),
+            raw_file(tensors=[(b"t", (8,), F32, 0), (b"t", (8,), F32, 32)], data=bytes(64)),
             "tensor 't': expected each name once",
         ),
         (
-            _build(infos=[(b"t", (16,), F32, 0), (b"u", (8,), F32, 32)], data=bytes(96)),
+            raw_file(tensors=[(b"t", (16,), F32, 0), (b"u", (8,), F32, 32)], data=bytes(96)),
             "tensor 't': expected 64 bytes for F32 of shape (16,), so that tensor 'u' starts "
             "at offset 64, found offset 32",
         ),
         (
-            _build(infos=[(b"t", (8,), F32, 0), (b"u", (8,), F32, 64)], data=bytes(96)),
+            raw_file(tensors=[(b"t", (8,), F32, 0), (b"u", (8,), F32, 64)], data=bytes(96)),
             "so that tensor 'u' starts at offset 32, found offset 64",
         ),
-        (_build(infos=[(b"a\nb", (4,), 99, 0)]), r"tensor 'a\nb': expected a known ggml type id"),
+        (
+            raw_file(tensors=[(b"a\nb", (4,), 99, 0)]),
+            r"tensor 'a\nb': expected a known ggml type id",
+        ),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

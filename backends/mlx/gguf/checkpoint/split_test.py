@@ -10,11 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-import gguf
 from backends.mlx.gguf.checkpoint.file import GGUFError, GGUFFile
-from backends.mlx.gguf.checkpoint.testing import TENSORS, write_sample, write_split
-
-Q4_0 = gguf.GGMLQuantizationType.Q4_0
+from backends.mlx.gguf.checkpoint.testing import TENSORS, Tensor, write, write_sample, write_split
 
 
 @pytest.fixture(name="parts")
@@ -65,12 +62,7 @@ def test_a_whole_file_has_one_path(tmp_path: Path) -> None:
 
 
 def test_one_part_of_one_may_have_any_name(tmp_path: Path) -> None:
-    path = tmp_path / "model.gguf"
-    writer = gguf.GGUFWriter(path, "sample")
-    writer.add_uint16("split.count", 1)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.close()
+    path = write(tmp_path / "model.gguf", {"split.count": 1})
     assert GGUFFile(path).paths == (path,)
 
 
@@ -201,17 +193,12 @@ def test_dense_values_are_views(
 
 
 def test_unaligned_values(tmp_path: Path) -> None:
-    path = tmp_path / "unaligned.gguf"
-    writer = gguf.GGUFWriter(path, "sample")
-    writer.add_custom_alignment(1)
     wanted = np.arange(3, dtype=np.float32)
+    tensors: dict[str, Tensor] = {}
     for count in (1, 2, 3, 4):
-        writer.add_tensor(f"q{count}", np.zeros(18, np.uint8), raw_dtype=Q4_0)
-        writer.add_tensor(f"f{count}", wanted)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
+        tensors[f"q{count}"] = ("Q4_0", np.zeros(18, np.uint8))
+        tensors[f"f{count}"] = wanted
+    path = write(tmp_path / "unaligned.gguf", {"general.alignment": 1}, tensors)
     infos = [info for info in GGUFFile(path).tensors.values() if info.is_dense]
     assert any(info.offset % 4 for info in infos)
     for info in infos:

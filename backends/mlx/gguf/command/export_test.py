@@ -13,15 +13,14 @@ import pytest
 from executorch.exir import ExecutorchProgramManager
 
 from backends.mlx.gguf.command import export, generate, inspect_file
-from backends.mlx.gguf.model import testing as tiny_file
-from backends.mlx.gguf.model import testing_models as tiny_model
+from backends.mlx.gguf.model.testing import MODELS
 from backends.mlx.program import Program
 
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory):
     path = tmp_path_factory.mktemp("tiny") / "tiny.gguf"
-    tiny_file.write(tiny_model.MODELS["llama"](), path)
+    MODELS["llama"]().write(path)
     return path
 
 

@@ -12,10 +12,11 @@ from types import SimpleNamespace
 import pytest
 
 from backends.mlx.gguf.checkpoint.file import GGUFFile
+from backends.mlx.gguf.checkpoint.testing import write
 from backends.mlx.gguf.command import generate
 from backends.mlx.gguf.generation.session import Session
 from backends.mlx.gguf.generation.testing import Parrot
-from backends.mlx.gguf.tokenizer.testing import BOS, TURN_END, byte_level, write
+from backends.mlx.gguf.tokenizer.testing import BOS, TURN_END, byte_level
 from backends.mlx.gguf.tokenizer.tokenizer import Tokenizer
 
 CACHE = 64

@@ -9,10 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import gguf
 from backends.mlx.gguf import formats
 from backends.mlx.gguf.checkpoint.file import GGUFFile
-from backends.mlx.gguf.checkpoint.testing import write_sample
+from backends.mlx.gguf.checkpoint.testing import Shapes, Tensor, write, write_sample
 from backends.mlx.gguf.command import verify
 from backends.mlx.gguf.command.verification import probe
 from backends.mlx.gguf.formats.testing import blocks as blocks_of
@@ -127,19 +126,13 @@ def test_one_wrong_bit_in_a_program_is_seen(run, monkeypatch) -> None:
     assert status == 1 and "WRONG" in out and int(_row(out, "Q6_K")[8]) > 0
 
 
-def _write(path: Path, tensors: dict[str, tuple[str, tuple[int, ...]]]) -> Path:
-    """A file of `tensors`, name -> (type, shape), of arbitrary quants."""
-    writer = gguf.GGUFWriter(path, "sample")
-    for name, (ggml_type, (*outer, columns)) in tensors.items():
+def _write(path: Path, shapes: Shapes) -> Path:
+    """A file of tensors of `shapes`, of arbitrary quants."""
+    tensors: dict[str, Tensor] = {}
+    for name, (ggml_type, (*outer, columns)) in shapes.items():
         blocks = blocks_of(formats.get(ggml_type), math.prod(outer), columns)
-        writer.add_tensor(
-            name, blocks.reshape(*outer, -1), raw_dtype=gguf.GGMLQuantizationType[ggml_type]
-        )
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-    return path
+        tensors[name] = (ggml_type, blocks.reshape(*outer, -1))
+    return write(path, tensors=tensors)
 
 
 _EXPERTS = {

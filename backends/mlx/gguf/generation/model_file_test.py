@@ -12,10 +12,11 @@ import pytest
 
 from backends.mlx.gguf.card import CARD, TOKENIZER, TOKENIZER_CONFIG
 from backends.mlx.gguf.checkpoint.file import GGUFFile
+from backends.mlx.gguf.checkpoint.testing import write
 from backends.mlx.gguf.generation import model_file
 from backends.mlx.gguf.generation.model_file import ModelFile, ModelFileError
 from backends.mlx.gguf.generation.testing import Parrot
-from backends.mlx.gguf.tokenizer.testing import byte_level, write
+from backends.mlx.gguf.tokenizer.testing import byte_level
 from backends.mlx.gguf.tokenizer.tokenizer import Tokenizer
 
 PATH = Path("model.pte")

@@ -8,18 +8,17 @@ import numpy as np
 import pytest
 import torch
 
-import gguf
 from backends.mlx.gguf.checkpoint.file import GGUFError, GGUFFile
+from backends.mlx.gguf.checkpoint.testing import write
 from backends.mlx.gguf.lowering import GGUFTensor
 from backends.mlx.gguf.model import network
-from backends.mlx.gguf.model import testing as tiny_file
-from backends.mlx.gguf.model import testing_models as tiny_model
+from backends.mlx.gguf.model.testing import MODELS
 
 
 @pytest.fixture(scope="module")
 def path(tmp_path_factory):
     path = tmp_path_factory.mktemp("tiny") / "tiny.gguf"
-    tiny_file.write(tiny_model.MODELS["llama"](), path)
+    MODELS["llama"]().write(path)
     return path
 
 
@@ -35,7 +34,7 @@ def test_blocks_stay_in_the_file(path):
 
 def test_experts_stay_in_the_file(tmp_path):
     path = tmp_path / "tiny.gguf"
-    tiny_file.write(tiny_model.MODELS["qwen3moe"](), path)
+    MODELS["qwen3moe"]().write(path)
     file = GGUFFile(path)
     mixture = network.build(file, torch.bfloat16).model.layers[1].mlp
     for name, module in (
@@ -52,7 +51,7 @@ def test_experts_stay_in_the_file(tmp_path):
 
 
 def test_norms_that_bfloat16_cannot_hold_stay_float32(tmp_path):
-    tiny_file.write(tiny_model.MODELS["llama"](), tmp_path / "tiny.gguf")
+    MODELS["llama"]().write(tmp_path / "tiny.gguf")
     data = bytearray((tmp_path / "tiny.gguf").read_bytes())
     info = GGUFFile(tmp_path / "tiny.gguf").tensors["output_norm.weight"]
     data[info.offset : info.offset + 4] = np.float32(1.001).tobytes()
@@ -135,17 +134,16 @@ def test_norms_that_bfloat16_cannot_hold_stay_float32(tmp_path):
 )
 def test_another_network(model, changes, message, tmp_path):
     path = tmp_path / "tiny.gguf"
-    tiny = tiny_model.MODELS[model]()
+    tiny = MODELS[model]()
     tiny.metadata.update(changes.get("metadata", {}))
-    tiny_file.write(tiny, path, leave_out=changes.get("leave_out", ""))
+    tiny.write(path, leave_out=changes.get("leave_out", ""))
     with pytest.raises(GGUFError) as caught:
         network.build(GGUFFile(path), torch.float32)
     assert str(caught.value) == f"{path}: {message}"
 
 
 def test_another_architecture(tmp_path):
-    path = tmp_path / "other.gguf"
-    _write(path, "mamba", {})
+    path = write(tmp_path / "other.gguf", {"general.architecture": "mamba"})
     with pytest.raises(GGUFError, match="expected one of llama, qwen2, .*gemma3, found mamba"):
         network.build(GGUFFile(path), torch.float32)
 
@@ -161,8 +159,8 @@ def test_quantized_norm(path):
 
 
 def test_no_metadata(tmp_path):
-    path = tmp_path / "other.gguf"
-    _write(path, "llama", {"token_embd.weight": np.zeros((4, 32), np.float32)})
+    tensors = {"token_embd.weight": np.zeros((4, 32), np.float32)}
+    path = write(tmp_path / "other.gguf", {"general.architecture": "llama"}, tensors)
     with pytest.raises(GGUFError, match="llama.embedding_length.*no such key"):
         network.build(GGUFFile(path), torch.float32)
 
@@ -183,13 +181,3 @@ def test_types_without_a_kernel(path, monkeypatch):
     found = dense.model.layers[0].mlp.up_proj.weight
     assert not isinstance(found.data, GGUFTensor)
     assert torch.equal(found, expected.dequantize())
-
-
-def _write(path, architecture, tensors):
-    writer = gguf.GGUFWriter(path, architecture)
-    for name, data in tensors.items():
-        writer.add_tensor(name, data)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()

@@ -11,8 +11,7 @@ from transformers import PreTrainedModel
 
 from backends.mlx.gguf.checkpoint.file import GGUFFile
 from backends.mlx.gguf.model import program
-from backends.mlx.gguf.model import testing as tiny_file
-from backends.mlx.gguf.model import testing_models as tiny_model
+from backends.mlx.gguf.model.testing import MODELS, VOCABULARY, Tiny
 from backends.mlx.program import Program
 from backends.mlx.runner import Runner
 
@@ -20,10 +19,10 @@ LENGTH, CHUNK = 21, 8
 
 
 @pytest.mark.parametrize("lowering", ["fused", "repack"])
-@pytest.mark.parametrize("name", tiny_model.MODELS)
+@pytest.mark.parametrize("name", MODELS)
 def test_logits(name, lowering, tmp_path):
     """Prefill in chunks, one shorter, then single tokens; past a sliding window and its ring."""
-    path, truth = _export(tiny_model.MODELS[name](), tmp_path, CHUNK, lowering=lowering)
+    path, truth = _export(MODELS[name](), tmp_path, CHUNK, lowering=lowering)
     assert sum(len(method.graphs) for method in Program(path).methods.values()) == 1
     expected, found = _logits(truth, path, [CHUNK, 5, 1, 1, CHUNK - 2])
     error = np.abs(found - expected).max() / expected.std()
@@ -38,9 +37,7 @@ def test_many_rows_of_experts(dtype, tolerance, tmp_path):
 
     The median over the tokens: after a rounding to bfloat16 another expert may be next for some.
     """
-    path, truth = _export(
-        tiny_model.MODELS["qwen3moe"](), tmp_path, LENGTH, lowering="fused", dtype=dtype
-    )
+    path, truth = _export(MODELS["qwen3moe"](), tmp_path, LENGTH, lowering="fused", dtype=dtype)
     assert any("gather_qmm" in node.name for node in Program(path).kernels())
     expected, found = _logits(truth, path, [LENGTH])
     error = np.median(np.abs(found - expected).max(-1)) / expected.std()
@@ -49,10 +46,10 @@ def test_many_rows_of_experts(dtype, tolerance, tmp_path):
 
 
 def _export(
-    tiny: tiny_model.Tiny, folder: Path, chunk: int, *, dtype: str = "float32", lowering: str
+    tiny: Tiny, folder: Path, chunk: int, *, dtype: str = "float32", lowering: str
 ) -> tuple[Path, PreTrainedModel]:
     """The program, and the truth."""
-    truth = tiny_file.write(tiny, folder / "tiny.gguf")
+    truth = tiny.write(folder / "tiny.gguf")
     exported = program.export(
         GGUFFile(folder / "tiny.gguf"),
         folder / "tiny.pte",
@@ -69,7 +66,7 @@ def _logits(
     truth: PreTrainedModel, path: Path, lengths: list[int]
 ) -> tuple[np.ndarray, np.ndarray]:
     """The logits of the truth and of the program for the same tokens, (LENGTH, vocabulary)."""
-    tokens = torch.randint(tiny_model.VOCABULARY, (1, LENGTH))
+    tokens = torch.randint(VOCABULARY, (1, LENGTH))
     with torch.no_grad():
         expected = truth(tokens, use_cache=False).logits[0].numpy()
     return expected, _run(Runner(path), tokens.numpy(), lengths)

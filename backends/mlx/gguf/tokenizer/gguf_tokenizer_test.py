@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from backends.mlx.gguf.checkpoint.file import GGUFError, GGUFFile
+from backends.mlx.gguf.checkpoint.testing import write
 from backends.mlx.gguf.tokenizer.gguf_tokenizer import build
 from backends.mlx.gguf.tokenizer.gguf_vocabulary import TokenType
 from backends.mlx.gguf.tokenizer.testing import (
@@ -17,7 +19,6 @@ from backends.mlx.gguf.tokenizer.testing import (
     TURN_END,
     byte_level,
     sentence_piece,
-    write,
 )
 
 KINDS = {"gpt2": byte_level, "llama": sentence_piece}
@@ -235,10 +236,13 @@ def test_damage_is_named(tmp_path: Path, kind: str, key: str, change, message: s
 
 
 def test_embedding_of_another_size(tmp_path: Path) -> None:
-    metadata = byte_level(320)
-    build(GGUFFile(write(tmp_path / "same.gguf", metadata, embedding_rows=320)))
+    def file(rows: int) -> GGUFFile:
+        tensors = {"token_embd.weight": np.zeros((rows, 32), np.float32)}
+        return GGUFFile(write(tmp_path / f"{rows}.gguf", byte_level(320), tensors))
+
+    build(file(320))
     with pytest.raises(GGUFError, match="expected 384, as token_embd.weight has rows, found 320"):
-        build(GGUFFile(write(tmp_path / "other.gguf", metadata, embedding_rows=384)))
+        build(file(384))
 
 
 def test_unused_tokens_are_text(tmp_path: Path) -> None:

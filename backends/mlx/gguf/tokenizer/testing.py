@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from tokenizers import pre_tokenizers
 
-import gguf
 from backends.mlx.gguf.tokenizer.gguf_vocabulary import TokenType
 
 BOS, EOS, TURN_END, MARK = "<|begin|>", "<|end_of_text|>", "<|im_end|>", "<mark>"
@@ -65,29 +62,3 @@ def _whole(tokens: list[str], types: list[TokenType], size: int) -> dict[str, An
         "tokenizer.ggml.eos_token_id": first + 1,
         "tokenizer.chat_template": CHAT_TEMPLATE,
     }
-
-
-def add_metadata(writer: gguf.GGUFWriter, metadata: Mapping[str, Any]) -> None:
-    """Adds values to a file: integers as uint32, floats as float32, lists by their first item."""
-    for key, value in metadata.items():
-        add = {
-            bool: writer.add_bool,
-            int: writer.add_uint32,
-            float: writer.add_float32,
-            str: writer.add_string,
-            list: writer.add_array,
-        }[type(value)]
-        add(key, value)
-
-
-def write(path: Path, metadata: Mapping[str, Any], embedding_rows: int | None = None) -> Path:
-    """Writes a file of metadata, and a `token_embd.weight` if it is to have rows."""
-    writer = gguf.GGUFWriter(path, "llama")
-    add_metadata(writer, metadata)
-    if embedding_rows is not None:
-        writer.add_tensor("token_embd.weight", np.zeros((embedding_rows, 32), np.float32))
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-    return path
