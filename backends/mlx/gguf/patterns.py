@@ -5,7 +5,6 @@ It registers the handlers of `lowering/handlers.py` with the MLX backend, for th
 ExecuTorch's own handlers of it are registered too.
 """
 
-from backends.mlx.gguf import lowering  # noqa: F401  (makes the MLX backend importable)
-from backends.mlx.gguf.lowering.match import handlers
+from backends.mlx.gguf.lowering import handlers
 
 handlers.register()

@@ -1,4 +1,12 @@
-"""GGUF weights in ExecuTorch's MLX backend: the weight tensor, the operator, the handlers."""
+"""GGUF weights in ExecuTorch's MLX backend, from a torch module to nodes of MLX.
+
+A linear's way: its weight, a `GGUFTensor`, makes it `mlx_gguf::dequantize` and a plain linear
+(`tensor`); `export` traces that and gives it to ExecuTorch's partitioner, which asks `handlers`.
+They recognise the two nodes from shapes and dtypes alone (`match`: `weights`, `experts`) and claim
+them. When the delegate is built, they read its tensors (`emit`: `operands`, `rows` and what one
+delegate shares, `state`) and write kernels that read the blocks (`fused`), or, in repack mode,
+MLX's own operations (`repack`) on converted weights (`quantized`). `mode` says which.
+"""
 
 from backends.mlx.overlay import mlx_overlay
 
@@ -16,8 +24,7 @@ from backends.mlx.gguf.lowering.mode import (  # noqa: E402
     resolve,
     use_mode,
 )
-from backends.mlx.gguf.lowering.ops import dequantize  # noqa: E402
-from backends.mlx.gguf.lowering.tensor import GGUFTensor  # noqa: E402
+from backends.mlx.gguf.lowering.tensor import GGUFTensor, dequantize  # noqa: E402
 
 __all__ = [
     "AffineDtype",

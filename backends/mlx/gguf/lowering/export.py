@@ -1,9 +1,16 @@
-"""From an `nn.Module` with GGUF weights to a `.pte` for ExecuTorch's MLX backend."""
+"""From an `nn.Module` with GGUF weights to a `.pte` for ExecuTorch's MLX backend.
+
+The weights of a model are views of its mapped file, and are written from there: ExecuTorch's store
+of named data would hold a copy of each in memory until all is written.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
+import io
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +21,15 @@ from executorch.exir import (
     EdgeProgramManager,
     to_edge_transform_and_lower,
 )
+from executorch.exir._serialize import _named_data_store
+from executorch.exir._serialize._cord import FileBackedData
 from torch.export import ExportedProgram
 
 from backends.mlx.common.errors import InputError
+from backends.mlx.common.files import written_whole
 from backends.mlx.gguf import formats
-from backends.mlx.gguf.lowering.constants import without_copies
-from backends.mlx.gguf.lowering.match import handlers, weights
+from backends.mlx.gguf.lowering import handlers
+from backends.mlx.gguf.lowering.match import weights
 from backends.mlx.gguf.lowering.mode import AffineDtype, Mode, use_mode
 
 
@@ -46,8 +56,8 @@ def export_module(
     Args:
         module: its GGUF weights are `GGUFTensor`s, or `mlx_gguf::dequantize` of a buffer.
         example_inputs, example_kwargs, dynamic_shapes, strict: as for `torch.export.export`.
-        path: where to write the `.pte`. It is written beside and then renamed: after an error
-            there is no file, or the one that was there before.
+        path: where to write the `.pte`. After an error there is no file, or the one that was there
+            before.
         mode, affine_dtype: see `mode.use_mode`.
         constant_methods: methods of the program that return a value: its facts for a runtime.
         named_data: further contents of the `.pte`, which a runtime finds by name.
@@ -58,6 +68,8 @@ def export_module(
 
     Raises:
         LoweringError: a GGUF weight was not taken by the MLX delegate.
+        InputError: the mode is none, or a repacked weight is beyond what the dtype can hold.
+        OSError: `path` cannot be written.
     """
     handlers.register()
     with use_mode(mode, affine_dtype=affine_dtype), torch.no_grad(), without_copies():
@@ -89,13 +101,8 @@ def export_module(
         return program.buffer
     on_stage("writing")
     path = Path(path)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    try:
-        with partial.open("wb") as file:
-            program.write_to_file(file)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with written_whole(path) as partial, partial.open("wb") as file:
+        program.write_to_file(file)
     return path
 
 
@@ -129,3 +136,52 @@ def check_delegated(edge: EdgeProgramManager) -> None:
             f"expected GGUF weights of type {', '.join(formats.FORMATS)} in linears, embeddings "
             f"and products with experts that MLX takes, found {', '.join(left)}"
         )
+
+
+class TensorData(FileBackedData):
+    """The bytes of a contiguous tensor on the CPU, read when they are needed."""
+
+    def __init__(self, tensor: torch.Tensor):
+        # Of the base class only the interface: there is no file of its own.
+        self._bytes = memoryview(tensor.reshape(-1).view(torch.uint8).numpy())
+        self._sha256: bytes | None = None
+
+    def __len__(self) -> int:
+        return self._bytes.nbytes
+
+    def prefix(self, size: int) -> bytes:
+        return bytes(self._bytes[:size])
+
+    def sha256(self) -> bytes:
+        if self._sha256 is None:
+            self._sha256 = hashlib.sha256(self._bytes).digest()
+        return self._sha256
+
+    def to_bytes(self) -> bytes:
+        return bytes(self._bytes)
+
+    def write_to_file(self, outfile: io.BufferedIOBase) -> None:
+        outfile.write(self._bytes)
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+
+@contextlib.contextmanager
+def without_copies() -> Iterator[None]:
+    """Within it, tensors added to a store of named data are not copied.
+
+    The store takes data that can write itself, but ExecuTorch's MLX backend gives it tensors.
+    """
+    copy = _named_data_store._tensor_to_bytes
+
+    def keep(tensor: torch.Tensor) -> bytes | TensorData:
+        if tensor.device.type == "cpu" and tensor.is_contiguous() and tensor.numel():
+            return TensorData(tensor)
+        return copy(tensor)
+
+    _named_data_store._tensor_to_bytes = keep
+    try:
+        yield
+    finally:
+        _named_data_store._tensor_to_bytes = copy

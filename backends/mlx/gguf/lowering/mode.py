@@ -1,4 +1,4 @@
-"""How GGUF weights are lowered: by kernels that read the blocks, or repacked for MLX.
+"""The mode: how GGUF weights are lowered, by kernels that read the blocks or repacked for MLX.
 
 The mode is, in this order: an explicit argument; the environment variable
 `ET_MLX_EMIT_DIRECT_GGUF` ("1" fused, "0" repack); the value that the build flag
@@ -7,7 +7,7 @@ The mode is, in this order: an explicit argument; the environment variable
 It is read once an export. `export_module(mode=...)` reads it on entry. Where
 `to_edge_transform_and_lower` is called directly, `with use_mode(...)` around the call gives it
 explicitly, and without that each delegate reads it once, when its first GGUF node is emitted
-(see `state.py`).
+(see `emit/state.py`).
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 from backends.mlx.common.errors import InputError
 
@@ -53,6 +54,8 @@ class Settings:
     mode: Mode
     affine_dtype: AffineDtype = AffineDtype.ACTIVATION
 
+
+T = TypeVar("T", bound=enum.Enum)
 
 _explicit: ContextVar[Settings | None] = ContextVar("mlx_gguf_settings", default=None)
 
@@ -109,7 +112,8 @@ def use_mode(
         _explicit.reset(token)
 
 
-def _parse(kind: type[enum.Enum], value: enum.Enum | str, source: str):
+def _parse(kind: type[T], value: T | str, source: str) -> T:
+    """`value` as a member of `kind`; `source` is what the error calls it."""
     try:
         return kind(value)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Helpers of the lowering tests: real blocks, modules that hold them, and the accuracy rule."""
+"""Helpers of the lowering tests: blocks, modules that hold them, and the accuracy rule."""
 
 from __future__ import annotations
 
@@ -14,17 +14,18 @@ import torch
 from torch import nn
 
 from backends.mlx import metal
+from backends.mlx.common.dtypes import FLOATS, dtype_name
 from backends.mlx.gguf import formats
 from backends.mlx.gguf.formats import testing as sample
 from backends.mlx.gguf.lowering import GGUFTensor
 from backends.mlx.program import Program
 from backends.mlx.runner import Runner
 
-DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+DTYPES = {name: getattr(torch, name) for name in FLOATS}
 
 
 def quantize(ggml_type: str, rows: int, columns: int, seed: int = 0) -> torch.Tensor:
-    """Blocks, uint8 (rows, bytes per row), of weights like trained ones."""
+    """Blocks, uint8 (rows, bytes per row), of arbitrary quants and tame scales."""
     return torch.from_numpy(sample.blocks(formats.get(ggml_type), rows, columns, seed))
 
 
@@ -78,7 +79,7 @@ def assert_product(
     bias: torch.Tensor | None = None,
     weights: np.ndarray | None = None,
 ) -> None:
-    """Checks `found`, of `dtype`, against the float64 product, by DESIGN.md, section 9.
+    """Checks `found`, of `dtype`, against the float64 product, by `formats.linear_bound`.
 
     weights: float64 (rows, columns), by default the exact ones.
     """
@@ -89,7 +90,7 @@ def assert_product(
     if bias is not None:
         expected = expected + bias.double().numpy()
     reach = formats.largest_magnitude(formats.get(ggml_type), blocks.numpy())
-    allowed = formats.linear_bound(wide, reach, expected, str(dtype).removeprefix("torch."))
+    allowed = formats.linear_bound(wide, reach, expected, dtype_name(dtype))
     assert_dtype(found, dtype)
     assert found.shape == expected.shape
     error = np.abs(to_numpy(found) - expected)
@@ -122,7 +123,7 @@ def assert_expert_product(
 
 
 def assert_dtype(found: mx.array, dtype: torch.dtype) -> None:
-    assert str(found.dtype).split(".")[-1] == str(dtype).split(".")[-1]
+    assert dtype_name(found.dtype) == dtype_name(dtype)
 
 
 def to_numpy(values: mx.array) -> np.ndarray:

@@ -1,1 +1,1 @@
-"""Writes MLX nodes for what was recognised: fused kernels, or MLX's own quantized operations."""
+"""Writes MLX nodes for what was recognised: kernels of ours, or MLX's own operations."""

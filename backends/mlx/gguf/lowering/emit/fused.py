@@ -11,10 +11,11 @@ from executorch.backends.mlx.builder.program_builder import MLXProgramBuilder
 from executorch.backends.mlx.builder.slot_manager import Slot
 from executorch.backends.mlx.serialization.mlx_graph_schema import IntOrVid, MetalKernelNode
 
+from backends.mlx.common.dtypes import dtype_name
 from backends.mlx.gguf import kernels
 from backends.mlx.gguf.lowering.emit import rows
+from backends.mlx.gguf.lowering.emit.operands import Operands
 from backends.mlx.gguf.lowering.emit.state import DelegateState
-from backends.mlx.gguf.lowering.match.operands import Operands
 
 # Kinds of a template argument in MetalKernelNode (ExecuTorch's schema.fbs).
 _INT, _BOOL, _DTYPE = 0, 1, 2
@@ -32,10 +33,10 @@ def emit_linear(P: MLXProgramBuilder, operands: Operands) -> None:
         return kernels.linear(
             fmt,
             operation,
-            _name(operands.source_dtype),
-            _name(operands.dtype),
+            dtype_name(operands.source_dtype),
+            dtype_name(operands.dtype),
             operands.last,
-            _name(operands.bias_dtype),
+            operands.bias_dtype and dtype_name(operands.bias_dtype),
         )
 
     ranges = [
@@ -48,7 +49,9 @@ def emit_embedding(P: MLXProgramBuilder, operands: Operands) -> None:
     """Emits the gather of rows; an index outside [0, V) gives zeros."""
     weight = _blocks(P, operands)
     fmt = operands.weight.fmt
-    kernel = partial(kernels.gather, fmt, _name(operands.dtype), _name(operands.source_dtype))
+    kernel = partial(
+        kernels.gather, fmt, dtype_name(operands.dtype), dtype_name(operands.source_dtype)
+    )
     _emit_by_rows(P, operands, [weight, operands.source], [(kernel, 1, None)])
 
 
@@ -60,10 +63,10 @@ def emit_experts(P: MLXProgramBuilder, operands: Operands) -> None:
         return kernels.experts(
             fmt,
             operation,
-            _name(operands.source_dtype),
-            _name(operands.dtype),
+            dtype_name(operands.source_dtype),
+            dtype_name(operands.dtype),
             operands.last,
-            _name(operands.index_dtype),
+            dtype_name(operands.index_dtype),
         )
 
     ranges = [
@@ -143,8 +146,3 @@ def _template_argument(value: int | bool | str) -> tuple[int, int]:
     if isinstance(value, str):
         return _DTYPE, torch_dtype_to_scalar_type(getattr(torch, value))
     return (_BOOL if isinstance(value, bool) else _INT), int(value)
-
-
-def _name(dtype: torch.dtype | None) -> str | None:
-    """ "float32" for torch.float32: the kernels' names of dtypes."""
-    return None if dtype is None else str(dtype).removeprefix("torch.")

@@ -24,24 +24,21 @@ from executorch.backends.mlx.serialization.mlx_graph_schema import (
     TakeNode,
 )
 
+from backends.mlx.common.dtypes import dtype_name
 from backends.mlx.common.errors import InputError
 from backends.mlx.gguf import formats
 from backends.mlx.gguf.lowering.emit import rows
+from backends.mlx.gguf.lowering.emit.operands import Operands
 from backends.mlx.gguf.lowering.emit.quantized import QuantizedWeight
-from backends.mlx.gguf.lowering.match.operands import Operands
+from backends.mlx.gguf.lowering.emit.state import DelegateState, Repacked
 from backends.mlx.gguf.lowering.mode import AffineDtype
 
 
-def emit_linear(
-    P: MLXProgramBuilder,
-    operands: Operands,
-    name: str,
-    weight: QuantizedWeight,
-    affine_dtype: AffineDtype,
-) -> None:
-    """Emits `out = x @ weight.T + bias`; `name` names the constants of `weight`."""
-    dtype = _compute_dtype(affine_dtype, operands.source_dtype)
-    constants = _constants(P, name, weight, dtype)
+def emit_linear(P: MLXProgramBuilder, operands: Operands, repacked: Repacked) -> None:
+    """Emits `out = x @ weight.T + bias`."""
+    dtype = _compute_dtype(P, operands.source_dtype)
+    weight = repacked.weight
+    constants = _constants(P, repacked, dtype)
     tid = P.slot_to_tid
 
     def emit() -> None:
@@ -57,16 +54,11 @@ def emit_linear(
     _emit_unless_empty(P, operands, emit)
 
 
-def emit_experts(
-    P: MLXProgramBuilder,
-    operands: Operands,
-    name: str,
-    weight: QuantizedWeight,
-    affine_dtype: AffineDtype,
-) -> None:
+def emit_experts(P: MLXProgramBuilder, operands: Operands, repacked: Repacked) -> None:
     """Emits a row of x times the matrix of its expert, for each index."""
-    dtype = _compute_dtype(affine_dtype, operands.source_dtype)
-    constants = _constants(P, name, weight, dtype)
+    dtype = _compute_dtype(P, operands.source_dtype)
+    weight = repacked.weight
+    constants = _constants(P, repacked, dtype)
     tid = P.slot_to_tid
 
     def emit() -> None:
@@ -87,16 +79,11 @@ def emit_experts(
     _emit_unless_empty(P, operands, emit)
 
 
-def emit_embedding(
-    P: MLXProgramBuilder,
-    operands: Operands,
-    name: str,
-    weight: QuantizedWeight,
-    affine_dtype: AffineDtype,
-) -> None:
+def emit_embedding(P: MLXProgramBuilder, operands: Operands, repacked: Repacked) -> None:
     """Emits a gather of packed rows, scales and biases, and their dequantization."""
-    dtype = _compute_dtype(affine_dtype, operands.dtype)
-    constants = _constants(P, name, weight, dtype)
+    dtype = _compute_dtype(P, operands.dtype)
+    weight = repacked.weight
+    constants = _constants(P, repacked, dtype)
 
     def emit() -> None:
         taken = {key: _take(P, slot, operands.source) for key, slot in constants.items()}
@@ -114,19 +101,19 @@ def emit_embedding(
     _emit_unless_empty(P, operands, emit)
 
 
-def _compute_dtype(affine_dtype: AffineDtype, activation: torch.dtype) -> torch.dtype:
+def _compute_dtype(P: MLXProgramBuilder, activation: torch.dtype) -> torch.dtype:
     """The type of affine factors, and of the activations that a float mode gets."""
-    return torch.float32 if affine_dtype is AffineDtype.FLOAT32 else activation
+    exact = DelegateState.of(P).settings.affine_dtype is AffineDtype.FLOAT32
+    return torch.float32 if exact else activation
 
 
-def _constants(
-    P: MLXProgramBuilder, name: str, weight: QuantizedWeight, dtype: torch.dtype
-) -> dict[str, Slot]:
+def _constants(P: MLXProgramBuilder, repacked: Repacked, dtype: torch.dtype) -> dict[str, Slot]:
     """Slots of the packed quants, of the scales and of affine biases, by MLX's names of them.
 
     Affine scales and biases are rounded to `dtype`. A second use of a weight gets the same
     constants.
     """
+    name, weight = repacked
     found = {"w": P.make_or_get_constant(f"{name}.packed", weight.packed)}
     if weight.mode != formats.AFFINE:
         scales = formats.FLOAT_MODES[weight.mode].scales
@@ -135,10 +122,10 @@ def _constants(
         _check_range(name, "weights", largest, dtype)
         found["scales"] = P.make_or_get_constant(f"{name}.scales", weight.scales)
         return found
-    suffix = str(dtype).removeprefix("torch.")
     for key, values in (("scales", weight.scales), ("biases", weight.biases)):
+        assert values is not None
         _check_range(name, key, values.abs().max().item(), dtype)
-        found[key] = P.make_or_get_constant(f"{name}.{key}_{suffix}", values.to(dtype))
+        found[key] = P.make_or_get_constant(f"{name}.{key}_{dtype_name(dtype)}", values.to(dtype))
     return found
 
 

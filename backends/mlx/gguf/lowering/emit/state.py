@@ -17,7 +17,7 @@ from torch.fx import Node
 
 from backends.mlx.gguf.lowering import mode
 from backends.mlx.gguf.lowering.emit import quantized
-from backends.mlx.gguf.lowering.emit.sizes import Sizes
+from backends.mlx.gguf.lowering.emit.rows import Sizes
 from backends.mlx.gguf.lowering.match.weights import Weight, tensor_name
 
 logger = logging.getLogger("mlx_gguf.lowering")
@@ -81,7 +81,7 @@ class DelegateState:
         key = digest.digest()
         if key not in self._by_digest:
             found = quantized.repack(weight.fmt, blocks)
-            self._by_digest[key] = found and Repacked(name, found)
+            self._by_digest[key] = None if found is None else Repacked(name, found)
         if self._by_digest[key] is None:
             _log_fused(P, weight, "MLX has no exact form for its groups")
         return self._by_digest[key]

@@ -1,1 +1,1 @@
-"""Recognises GGUF weights in a program: patterns of operators, and what they work on."""
+"""Recognises GGUF weights in a program: `weights` alone, `experts` with what indexes them."""

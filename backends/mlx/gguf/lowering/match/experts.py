@@ -16,7 +16,6 @@ from executorch.backends.mlx.pattern_utils import match_target
 from torch.fx import Node
 from torch.fx.experimental.symbolic_shapes import statically_known_true
 
-from backends.mlx.gguf.lowering.emit.sizes import Size
 from backends.mlx.gguf.lowering.match import weights
 from backends.mlx.gguf.lowering.match.weights import Weight
 
@@ -96,7 +95,7 @@ def _repeats(rows: torch.Size, indices: torch.Size) -> bool:
     return _equal(padded, indices[: len(padded)])
 
 
-def _equal(found: Sequence[Size], expected: Sequence[Size]) -> bool:
+def _equal(found: Sequence[int | torch.SymInt], expected: Sequence[int | torch.SymInt]) -> bool:
     """Whether two shapes are the same whatever their dynamic sizes are."""
     return len(found) == len(expected) and all(
         statically_known_true(a == b) for a, b in zip(found, expected, strict=True)

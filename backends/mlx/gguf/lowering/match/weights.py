@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from executorch.backends.mlx.builder.op_helpers import get_aten_target
@@ -12,6 +13,7 @@ from executorch.backends.mlx.pattern_utils import match_target
 from torch.export import ExportedProgram
 from torch.fx import Node
 
+from backends.mlx.common.dtypes import INDICES
 from backends.mlx.gguf import formats
 from backends.mlx.gguf.lowering.tensor import GGUFTensor
 
@@ -20,7 +22,7 @@ EXECUTORCH = "torchao::dequantize_gguf"
 # ExecuTorch's own handlers of its operator. Two handlers may not claim one node.
 _EXECUTORCH_PATTERN = "GGUF_QUANTIZED_LINEAR"
 
-INDEX_DTYPES = (torch.int32, torch.int64)
+INDEX_DTYPES = tuple(getattr(torch, name) for name in INDICES)
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ class Weight:
 
 
 def operator_name(node: object) -> str | None:
-    """ "namespace::name" of the operator that `node` calls, None for anything else."""
+    """The name, "namespace::name", of the operator that `node` calls, None for anything else."""
     if not isinstance(node, Node) or node.op != "call_function":
         return None
     target = get_aten_target(node.target)
@@ -77,7 +79,7 @@ def is_decoded(node: Node) -> bool:
     return is_dequantize(node)
 
 
-def find(node: object) -> Weight | None:
+def find(node: Any) -> Weight | None:
     """Returns the weight that the operand `node` holds, None if these handlers cannot lower it.
 
     A view must have no other user: ExecuTorch would count the reads of its indices once.

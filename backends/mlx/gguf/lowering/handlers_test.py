@@ -7,8 +7,7 @@ from executorch.extension.llm.export.gguf import ExportableGGUFTensor
 from torch import nn
 
 from backends.mlx.gguf import patterns  # noqa: F401
-from backends.mlx.gguf.lowering import export_module
-from backends.mlx.gguf.lowering.match import handlers
+from backends.mlx.gguf.lowering import export_module, handlers
 from backends.mlx.gguf.lowering.testing import (
     Exported,
     assert_product,

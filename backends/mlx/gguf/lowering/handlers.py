@@ -17,12 +17,12 @@ from executorch.backends.mlx.pattern_utils import match_target
 from torch.export import ExportedProgram
 from torch.fx import Node
 
-from backends.mlx.gguf.lowering.emit import fused, repack
+from backends.mlx.gguf.lowering.emit import fused, operands, repack
 from backends.mlx.gguf.lowering.emit.state import DelegateState
-from backends.mlx.gguf.lowering.match import experts, operands, weights
+from backends.mlx.gguf.lowering.match import experts, weights
 from backends.mlx.gguf.lowering.match.weights import Weight
 from backends.mlx.gguf.lowering.mode import Mode
-from backends.mlx.gguf.lowering.ops import FLOAT_DTYPES
+from backends.mlx.gguf.lowering.tensor import FLOAT_DTYPES
 
 
 class GGUFHandler(PatternHandler):
@@ -164,5 +164,5 @@ def _emit(
     if repacked is None:
         emit_fused(P, found)
     else:
-        emit_repacked(P, found, *repacked, state.settings.affine_dtype)
+        emit_repacked(P, found, repacked)
     return found.out

@@ -5,7 +5,7 @@ import io
 import torch
 from executorch.exir._serialize._named_data_store import NamedDataStore
 
-from backends.mlx.gguf.lowering.constants import TensorData, without_copies
+from backends.mlx.gguf.lowering.export import TensorData, without_copies
 
 
 def test_not_copied_and_written_whole():
