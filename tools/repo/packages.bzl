@@ -32,6 +32,7 @@ _OF_THIS_ONE = [
     "//backends/mlx/metal/tests",
     "//bench",
     "//docs",
+    "//tests/additions",
     "//tests/downstream",
     "//tests/models",
     "//tests/robustness",

@@ -1,0 +1,116 @@
+"""Every path, label, option and module that the documents name exists."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *ROOT.glob("tests/**/*.md")])
+
+# Where a path of the documents may start.
+BASES = [
+    ROOT,
+    ROOT / "docs",
+    ROOT / "backends/mlx",
+    ROOT / "backends/mlx/gguf",
+    ROOT / "backends/mlx/gguf/kernels",
+    ROOT / "backends/mlx/gguf/lowering",
+    ROOT / "backends/mlx/gguf/types",
+    ROOT / "backends/mlx/metal",
+    ROOT / "backends/mlx/runner",
+]
+# What is made, and what belongs to others.
+NOT_OURS = re.compile(
+    r"^(build/|~|\$|/|mlx_gguf/|lib/|include/|performance/|.*(MODEL|FILE|NAME)\b|"
+    r"(executorch|mlx|transformers|gguf-py|llama|extension|ggml)[/.-])"
+)
+
+CODE = re.compile(r"`([^`\n]+)`")
+PATH = re.compile(r"[\w.{}-]+(?:/[\w.{}-]+)*/?")
+LABEL = re.compile(r"(?<![\w@])//([\w/.-]*)(?::([\w.-]+))?")
+SUFFIXES = {".bazel", ".bzl", ".cpp", ".h", ".json", ".lock", ".md", ".metal", ".py", ".sh", ".svg"}
+
+
+def named(document: Path) -> Iterator[str]:
+    """What stands in backticks, in links and in indented blocks."""
+    for line in document.read_text().splitlines():
+        # The check lists name files to be made; tests/additions makes them.
+        if re.match(r"\d+\. `", line):
+            continue
+        if line.startswith("    "):
+            yield line.strip()
+        yield from CODE.findall(line)
+        yield from (target for target in re.findall(r"\]\(([^)#]+)\)", line) if ":" not in target)
+
+
+def words(document: Path) -> Iterator[str]:
+    for text in named(document):
+        yield from re.sub(r"\s#\s.*", "", text).split()
+
+
+def is_path(word: str) -> bool:
+    """Whether a word is meant as a path of this repository."""
+    if NOT_OURS.match(word) or word.startswith("-") or not PATH.fullmatch(word):
+        return False
+    return Path(word).suffix in SUFFIXES or word.endswith("/") or word.count("/") > 1
+
+
+def package_of(path: str) -> Path:
+    return ROOT / path / "BUILD.bazel"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_paths(document):
+    missing = {
+        word
+        for word in words(document)
+        if is_path(word) and not any((base / word).exists() for base in BASES)
+    }
+    assert missing == set()
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_labels(document):
+    wrong = set()
+    for text in named(document):
+        for path, target in LABEL.findall(text):
+            package, wildcard, _ = path.partition("...")
+            build = package_of(package.rstrip("/"))
+            name = (target or Path(path).name).removesuffix("_lib")
+            if wildcard:
+                if not (ROOT / package).is_dir():
+                    wrong.add(path)
+            elif not build.exists() or f'"{name}"' not in build.read_text():
+                wrong.add(f"//{path}:{target}")
+    assert wrong == set()
+
+
+# ./bazelw run LABEL -- OPTIONS
+RUN = re.compile(r"bazelw run (//\S+?):(\w+)\s+(.*)")
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_options_of_commands(document):
+    wrong = set()
+    for text in named(document):
+        for path, target, rest in RUN.findall(text):
+            folder = ROOT / path.strip("/")
+            if folder == ROOT / "backends/mlx/gguf":  # its aliases
+                folder = ROOT / "bench" if target == "bench" else folder / "command"
+            sources = "".join(file.read_text() for file in folder.rglob("*.py"))
+            options = re.findall(r"(?<!\S)--[a-z][\w-]*", re.sub(r"\s#\s.*", "", rest))
+            wrong |= {f"{target} {option}" for option in options if f'"{option}"' not in sources}
+    assert wrong == set()
+
+
+def test_a_wrong_path_is_found(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("See `backends/mlx/nowhere.py`, `//docs:nothing` and `docs/types.md`.\n")
+    with pytest.raises(AssertionError, match=r"backends/mlx/nowhere\.py"):
+        test_paths(page)
+    with pytest.raises(AssertionError, match="//docs:nothing"):
+        test_labels(page)
