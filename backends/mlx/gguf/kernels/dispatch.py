@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from backends.mlx.gguf.formats import BlockFormat
 from backends.mlx.gguf.kernels import operations
@@ -59,6 +59,19 @@ def _mat_vec(
 def _qmv_batch(tiles: int, x_tiles: int, simdgroups: int) -> Launch:
     tuning = (("TILES", tiles), ("X_TILES", x_tiles), ("SIMDGROUPS", simdgroups))
     return Launch(32 * simdgroups, 8 * tiles, 8 * x_tiles, tuning)
+
+
+def _qmm(outputs: int, x_rows: int, simdgroups: int) -> Launch:
+    tuning = (("OUTPUTS", outputs), ("X_ROWS", x_rows), ("SIMDGROUPS", simdgroups))
+    return Launch(32 * simdgroups, outputs, x_rows, tuning)
+
+
+def _gather_qmm(outputs: int, x_rows: int, simdgroups: int) -> Launch:
+    return replace(_qmm(outputs, x_rows, simdgroups), m_tile=1, per_expert=True)
+
+
+def _gather(threads: int, share: int) -> Launch:
+    return Launch(threads, share, 1, (("SHARE", share),), per_thread=True)
 
 
 # The types of most weights of most files: every kernel of theirs is built ahead.
@@ -130,7 +143,7 @@ _TABLE: dict[tuple[str | None, str], tuple[tuple[int, Launch], ...]] = {
     # The same, Q4_K, 16 rows: 4 x 4 326 / 22.9, 2 x 8 471 / 17.3.
     (None, "qmv_batch_16"): ((0, _qmv_batch(2, 2, 8)), (_MANY, _qmv_batch(4, 2, 4))),
     # One simdgroup's 32 x 16 outputs are 8 matrices of 8x8: 16 registers of sums a lane.
-    (None, "qmm"): ((0, Launch(128, 64, 32)),),
+    (None, "qmm"): ((0, _qmm(64, 32, 4)),),
     # The rows of a few experts fill a GPU as those of a long matrix do, so that K needs no
     # splitting. 8 of 128 experts, N x K of 768 x 2048 / 2048 x 768, for rows: Q4_K four 9.8 /
     # 12.8, two 10.5 / 14.9, eight 9.7 / 13.2, four with K split over two simdgroups 11.4 / 18.1.
@@ -138,10 +151,10 @@ _TABLE: dict[tuple[str | None, str], tuple[tuple[int, Launch], ...]] = {
     (None, "gather_qmv"): ((0, _gather_qmv(4, 2)),),
     # 10.7 / 13.3; not split 12.2 / 14.0, two rows 12.0 / 14.1, split over four 12.8 / 15.6.
     ("Q8_0", "gather_qmv"): ((0, _gather_qmv(4, 2, split_k=True)),),
-    # The tile of qmm, once for every 32 rows of an expert.
-    (None, "gather_qmm"): ((0, Launch(128, 64, 1, per_expert=True)),),
+    # The tile of qmm, once for as many rows of an expert as it has of x.
+    (None, "gather_qmm"): ((0, _gather_qmm(64, 32, 4)),),
     # A thread decodes one half sub-block of 16 weights.
-    (None, "gather"): ((0, Launch(64, 16, 1, per_thread=True)),),
+    (None, "gather"): ((0, _gather(64, 16)),),
 }
 
 # (operation, fewest rows of x, most rows or None), ascending: the linear operation that a number

@@ -44,10 +44,12 @@ _ROWS = (
     _linear("qmv_2", "qmv", "ROWS", "X_ROWS", "SIMDGROUPS", "SPLIT_K"),
     _linear("qmv_batch", "qmv_batch", "TILES", "X_TILES", "SIMDGROUPS"),
     _linear("qmv_batch_16", "qmv_batch", "TILES", "X_TILES", "SIMDGROUPS"),
-    _linear("qmm", "qmm"),
+    _linear("qmm", "qmm", "OUTPUTS", "X_ROWS", "SIMDGROUPS"),
     _experts("gather_qmv", "ROWS", "SIMDGROUPS", "SPLIT_K"),
-    _experts("gather_qmm"),
-    Operation("gather", "gather", "embedding", ("weight", "indices"), ("IndexT", "OutT")),
+    _experts("gather_qmm", "OUTPUTS", "X_ROWS", "SIMDGROUPS"),
+    Operation(
+        "gather", "gather", "embedding", ("weight", "indices"), ("IndexT", "OutT"), ("SHARE",)
+    ),
 )
 
 OPERATIONS = {operation.name: operation for operation in _ROWS}

@@ -1,11 +1,14 @@
-"""The table of operations fits the tuning, the files and the names of kernels."""
+"""The table of operations fits the tuning, the files and the names; wrong tiles are refused."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+import mlx.core as mx
 import pytest
 
+from backends.mlx import metal
 from backends.mlx.gguf import formats, kernels
 from backends.mlx.gguf.kernels import KernelName, dispatch
 
@@ -43,3 +46,33 @@ def test_unknown_operation_is_refused():
         kernels.linear(fmt, "gather_qmv", "float32", "float32", 8)
     with pytest.raises(ValueError, match="InT: expected one of float32, .* found 'int32'"):
         kernels.linear(fmt, "qmv", "int32", "float32", 8)
+
+
+# Each would read or write what is not there, or compute rows from the wrong ones.
+@pytest.mark.parametrize(
+    "operation, changed, message",
+    [
+        ("qmv", {"X_ROWS": 3}, "qmv: one or two rows of x"),
+        ("qmv_2", {"ROWS": 17, "SPLIT_K": True}, "a lane adds up each of the sums"),
+        ("qmv_batch", {"TILES": 32}, "qmv_batch: Apple GPUs have 32 KiB"),
+        ("qmm", {"OUTPUTS": 32}, "qmm: a thread stages 16 weights"),
+        ("qmm", {"X_ROWS": 64}, "qmm: a thread stages 8 activations"),
+        ("qmm", {"SIMDGROUPS": 3, "OUTPUTS": 48, "X_ROWS": 24}, "qmm: simdgroups stand two by"),
+    ],
+)
+def test_tiles_that_a_kernel_cannot_have_do_not_compile(operation, changed, message):
+    fmt = formats.get("Q8_0")
+    kernel = kernels.linear(fmt, operation, "float32", "float32", 8)
+    template = tuple((name, changed.get(name, value)) for name, value in kernel.template)
+    x, weight = mx.zeros((1, 32)), mx.zeros((8, fmt.block_bytes), mx.uint8)
+    with pytest.raises(metal.CompileError, match=message):
+        kernels.run_kernel(replace(kernel, template=template), [x, weight], (1, 8), 8, 1)
+
+
+def test_weights_of_a_thread_of_gather():
+    fmt = formats.get("Q8_0")
+    kernel = kernels.gather(fmt, "float32")
+    template = tuple((name, 8 if name == "SHARE" else value) for name, value in kernel.template)
+    inputs = [mx.zeros((8, fmt.block_bytes), mx.uint8), mx.zeros(1, mx.int64)]
+    with pytest.raises(metal.CompileError, match="gather: a thread decodes 16 weights"):
+        kernels.run_kernel(replace(kernel, template=template), inputs, (1, 32), 32, 1)

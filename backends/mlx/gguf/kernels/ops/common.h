@@ -1,4 +1,4 @@
-// What every kernel shares: loads of activations, small numbers, optional bias.
+// What every kernel shares: the weight, the thread, loads of activations, optional bias.
 #pragma once
 #include <metal_stdlib>
 #include <metal_simdgroup>
@@ -7,7 +7,30 @@ using namespace metal;
 
 #define GGUF_UNROLL _Pragma("clang loop unroll(full)")
 
+// Where a field of a format's Block begins, in bytes. Metal has no <cstddef>.
+#define GGUF_OFFSET(field) __builtin_offsetof(Block, field)
+
 namespace gguf {
+
+// A matrix of blocks: n_rows rows of row_bytes bytes each, one after another.
+struct Weight {
+    device const uchar* blocks;
+    uint n_rows, row_bytes;
+
+    device const uchar* row(ulong n) const { return blocks + n * row_bytes; }
+};
+
+// Weights of a row.
+template <typename F>
+inline uint columns_of(Weight weight) {
+    return weight.row_bytes / F::BYTES * F::WEIGHTS;
+}
+
+// Which thread this is: of which threadgroup of the grid, and there of which simdgroup which lane.
+struct Thread {
+    uint3 group;
+    uint index, simdgroup, lane;  // index: in the threadgroup
+};
 
 // Loads of eight or four neighbours of a row of x, as operands of float FMAs. A row may
 // start at any element (a view of a larger buffer): its loads are packed, which needs the
@@ -96,7 +119,7 @@ inline float load16(device const T* p, thread typename Activation<T>::Staged* v)
 // Four bytes, each in a half word of its own: neighbours in one word. Apple GPUs widen what they
 // load, so this costs nothing; shifts and masks would.
 inline uint2 bytes_apart(device const ushort* p) {
-#ifdef MSL_BYTES_APART  // compiled for another GPU, to measure there (tools/metal/cuda)
+#ifdef MSL_BYTES_APART  // compiled for another GPU, to measure there (backends/mlx/metal/cuda)
     return MSL_BYTES_APART(p[0], p[1]);
 #else
     return as_type<uint2>(ushort4(uchar4(*(device const packed_uchar4*)p)));

@@ -7,19 +7,37 @@
 
 namespace gguf {
 
-// A stack of `count` matrices of blocks, each of n_rows rows of row_bytes bytes.
+// A stack of `count` matrices of blocks, all of n_rows rows of row_bytes bytes.
 struct Experts {
-    device const uchar* weight;
+    device const uchar* blocks;
     uint count, n_rows, row_bytes;
 
-    Experts(device const uchar* from, const constant int* shape)
-        : weight(from), count((uint)shape[0]), n_rows((uint)shape[1]), row_bytes((uint)shape[2]) {}
+    // shape: of the stack, (count, n_rows, row_bytes).
+    Experts(device const uchar* blocks, const constant int* shape)
+        : blocks(blocks),
+          count((uint)shape[0]),
+          n_rows((uint)shape[1]),
+          row_bytes((uint)shape[2]) {}
 
     bool has(long index) const { return index >= 0 && index < (long)count; }
-    device const uchar* matrix(uint index) const {
-        return weight + (ulong)index * n_rows * row_bytes;
+    Weight matrix(uint index) const {
+        return {blocks + (ulong)index * n_rows * row_bytes, n_rows, row_bytes};
     }
 };
+
+// The indices: the expert of each of `count` rows of the output.
+template <typename Pointer>
+struct Indices {
+    Pointer expert;
+    uint count, repeat;
+
+    long operator[](uint row) const { return (long)expert[row]; }
+};
+
+template <typename Pointer>
+inline Indices<Pointer> indices_of(Pointer expert, uint count, uint repeat) {
+    return {expert, count, repeat};
+}
 
 // The number of indices, as MLX passes their shape.
 inline uint elements(const constant int* shape, int ndim) { return leading_rows(shape, ndim + 1); }

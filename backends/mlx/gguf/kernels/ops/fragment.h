@@ -10,7 +10,7 @@ struct Fragment {
     uint row, column;
 
     Fragment(uint lane) {
-#ifdef MSL_FRAGMENT_ROW  // compiled for another GPU, to measure there (tools/metal/cuda)
+#ifdef MSL_FRAGMENT_ROW  // compiled for another GPU, to measure there (backends/mlx/metal/cuda)
         row = MSL_FRAGMENT_ROW(lane);
         column = MSL_FRAGMENT_COLUMN(lane);
 #else
@@ -48,15 +48,15 @@ struct RowRange {
     uint out(uint i) const { return first + i; }
 };
 
-// Stores a tile of products: row n of `tile` is output n0 + n, column m is row m0 + m of `rows`.
+// Stores a tile of products: its row n is output n0 + n of n_rows, its column m row m0 + m of `rows`.
 template <typename OutT, typename Bias, typename Rows>
-inline void store(simdgroup_float8x8 tile, Fragment at, uint n0, uint m0, uint n_rows, Rows rows,
-                  Bias bias, device OutT* out) {
-    const uint n = n0 + at.row;
+inline void store(simdgroup_float8x8 tile, Fragment fragment, uint n0, uint m0, uint n_rows,
+                  Rows rows, Bias bias, device OutT* out) {
+    const uint n = n0 + fragment.row;
     if (n >= n_rows) return;
     GGUF_UNROLL
     for (uint e = 0; e < 2; ++e) {
-        const uint m = m0 + at.column + e;
+        const uint m = m0 + fragment.column + e;
         if (m < rows.count)
             out[(ulong)rows.out(m) * n_rows + n] =
                 (OutT)(tile.thread_elements()[e] + (float)bias[n]);

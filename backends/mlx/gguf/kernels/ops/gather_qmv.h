@@ -8,22 +8,23 @@
 namespace gguf {
 
 template <typename F, uint ROWS, uint SIMDGROUPS, bool SPLIT_K, typename InT, typename OutT,
-          typename Indices>
-inline void gather_qmv(device const InT* x, Experts experts, Indices indices, device OutT* out,
-                       threadgroup float* partial, uint repeat, uint3 group, uint thread_index,
-                       uint simdgroup, uint lane) {
-    device OutT* to = out + (ulong)group.y * experts.n_rows;
-    const long index = (long)indices[group.y];
+          typename Pointer>
+inline void gather_qmv(device const InT* x, Experts experts, Indices<Pointer> indices,
+                       device OutT* out, threadgroup float* partial, Thread place) {
+    const uint row = place.group.y;
+    device OutT* out_row = out + (ulong)row * experts.n_rows;
+    const long index = indices[row];
     if (!experts.has(index)) {
         constexpr uint TILE = ROWS * (SPLIT_K ? 1 : SIMDGROUPS);
-        const uint n = group.x * TILE + thread_index;
-        if (thread_index < TILE && n < experts.n_rows) to[n] = (OutT)0.0f;
+        static_assert(TILE <= 32 * SIMDGROUPS, "gather_qmv: a thread for each output of a tile");
+        const uint n = place.group.x * TILE + place.index;
+        if (place.index < TILE && n < experts.n_rows) out_row[n] = (OutT)0.0f;
         return;
     }
-    const ulong columns = experts.row_bytes / F::BYTES * F::WEIGHTS;
-    qmv<F, ROWS, 1, SIMDGROUPS, SPLIT_K>(
-        x + group.y / repeat * columns, experts.matrix((uint)index), NoBias(), to, partial,
-        experts.n_rows, experts.row_bytes, 1, group, simdgroup, lane);
+    const Weight weight = experts.matrix((uint)index);
+    const ulong columns = columns_of<F>(weight);
+    qmv<F, ROWS, 1, SIMDGROUPS, SPLIT_K>(x + row / indices.repeat * columns, weight, NoBias(),
+                                         out_row, partial, 1, place);
 }
 
 }  // namespace gguf

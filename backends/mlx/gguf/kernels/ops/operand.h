@@ -1,11 +1,12 @@
 // Operands of 8x8 matrix products, in the type of x: half, bfloat or float.
 //
-// Activations are never narrowed, and quants are small integers, which each of the types
-// holds exactly: with sums in float the products are exact too. An integer q below 2^BITS
-// becomes the number 2^BITS + q by placing its bits in the mantissa, no conversion; the
-// 2^BITS leaves with the sum of x, as the minima do.
+// Activations are never narrowed, and quants are small integers, which each of the types holds
+// exactly. So the products of half and bfloat activations are exact, before they are summed as
+// floats; that of a float activation is rounded as every product of floats. An integer q below
+// 2^BITS becomes the number 2^BITS + q by placing its bits in the mantissa of a half or a bfloat,
+// no conversion (see mantissa.h); the 2^BITS leaves with the sum of x, as the minima do.
 #pragma once
-#include "common.h"
+#include "mantissa.h"
 
 namespace gguf {
 
@@ -79,12 +80,13 @@ struct Operand<float> {
     }
 };
 
-// Integers of COUNT bits at bit `at` of both halves of `word`, at bit `to` of a quant, where
-// X has it in the mantissa of 2^BITS + q. `at` is known when compiled: one shift.
+// Moves the COUNT bits from bit `word_bit` on, of both halves of a word, to bit `quant_bit` of a
+// quant, where X has it in the mantissa of 2^BITS + q. Both are known when compiled: one shift.
 template <typename X, uint BITS, uint COUNT>
-inline uint field(uint word, uint at, uint to = 0) {
-    const uint bit = X::MANTISSA - BITS + to;
-    const uint moved = at <= bit ? word << (bit - at) : word >> (at - bit);
+inline uint field(uint word, uint word_bit, uint quant_bit = 0) {
+    static_assert(COUNT <= BITS && BITS <= X::MANTISSA, "a quant fits a mantissa");
+    const uint bit = X::MANTISSA - BITS + quant_bit;
+    const uint moved = word_bit <= bit ? word << (bit - word_bit) : word >> (word_bit - bit);
     return moved & ((1u << COUNT) - 1) * 0x00010001u << bit;
 }
 
@@ -97,6 +99,7 @@ inline typename X::Pair pair(uint fields) {
 // COUNT activations: 2, or a multiple of 4.
 template <uint COUNT, typename T>
 inline void load(device const T* p, thread T* v) {
+    static_assert(COUNT == 2 || COUNT % 4 == 0, "load: 2 activations, or a multiple of 4");
     if (COUNT % 4 == 0) {
         GGUF_UNROLL
         for (uint i = 0; i < COUNT / 4; ++i) Operand<T>::load4(p + 4 * i, v + 4 * i);
@@ -109,6 +112,7 @@ inline void load(device const T* p, thread T* v) {
 // The sum of COUNT activations, a multiple of 8. WIDE: `p` is aligned to 16 bytes.
 template <uint COUNT, bool WIDE, typename T>
 inline float sum_of(device const T* p) {
+    static_assert(COUNT % 8 == 0, "sum_of: a multiple of 8 activations");
     float total = 0.0f;
     GGUF_UNROLL
     for (uint i = 0; i < COUNT; i += 8) {

@@ -1,4 +1,4 @@
-// Linear, small batches: 2 to about 16 rows of x.
+// Linear, small batches: a few rows of x, more than a mat-vec takes.
 //
 // A threadgroup computes 8 TILES outputs for 8 X_TILES rows of x. Its simdgroups deal the
 // groups of weights out among themselves, eight at a time, and add their partial sums in
@@ -21,30 +21,35 @@
 
 namespace gguf {
 
+// Tile place.group.x of the outputs for tile place.group.y of the m_rows rows of x.
 template <typename F, uint TILES, uint X_TILES, uint SIMDGROUPS, typename InT, typename OutT,
           typename Bias>
-inline void qmv_batch(device const InT* x, device const uchar* weight, Bias bias, device OutT* out,
-                      threadgroup float* partial, uint n_rows, uint row_bytes, uint m_rows,
-                      uint3 group, uint simdgroup, uint lane) {
+inline void qmv_batch(device const InT* x, Weight weight, Bias bias, device OutT* out,
+                      threadgroup float* partial, uint m_rows, Thread place) {
     typedef typename F::Matrix Matrix;
     typedef Operand<InT> X;
     constexpr uint GROUP = Matrix::GROUP, E = GROUP / 8;
     constexpr bool WHOLE = F::WEIGHTS % (8 * GROUP) == 0;  // so is a row: no eight are cut short
-    const uint n0 = group.x * (8 * TILES), m0 = group.y * (8 * X_TILES);
-    const uint columns = row_bytes / F::BYTES * F::WEIGHTS, groups = columns / GROUP;
-    const Fragment at(lane);
+    static_assert(TILES > 0 && X_TILES > 0 && SIMDGROUPS > 0, "qmv_batch: tiles and simdgroups");
+    static_assert(GROUP == 16 || GROUP == 32, "qmv_batch: groups of 16 or 32 weights");
+    static_assert(SIMDGROUPS * TILES * X_TILES * 64 * sizeof(float) <= 32768,
+                  "qmv_batch: Apple GPUs have 32 KiB of threadgroup memory");
+    const uint lane = place.lane, simdgroup = place.simdgroup, n_rows = weight.n_rows;
+    const uint n0 = place.group.x * (8 * TILES), m0 = place.group.y * (8 * X_TILES);
+    const uint columns = columns_of<F>(weight), groups = columns / GROUP;
+    const Fragment fragment(lane);
 
     // Rows past the last, of weights and of x, repeat the last one and are not stored.
     device const uchar* rows[TILES];
     GGUF_UNROLL
     for (uint t = 0; t < TILES; ++t)
-        rows[t] = weight + (ulong)min(n0 + 8 * t + at.row, n_rows - 1) * row_bytes;
+        rows[t] = weight.row(min(n0 + 8 * t + fragment.row, n_rows - 1));
     device const InT* x_rows[X_TILES][2];
     GGUF_UNROLL
     for (uint u = 0; u < X_TILES; ++u) {
         GGUF_UNROLL
         for (uint e = 0; e < 2; ++e)
-            x_rows[u][e] = x + (ulong)min(m0 + 8 * u + at.column + e, m_rows - 1) * columns;
+            x_rows[u][e] = x + (ulong)min(m0 + 8 * u + fragment.column + e, m_rows - 1) * columns;
     }
     const bool wide = aligned16(x);
 
@@ -63,19 +68,19 @@ inline void qmv_batch(device const InT* x, device const uchar* weight, Bias bias
         // group's activations. The lanes of `row` add up group g + row; all need all sums.
         float x_sums[X_TILES][2];
         if (Matrix::HAS_OFFSETS) {
-            const uint from = min(g + at.row, groups - 1) * GROUP;
+            const uint first = min(g + fragment.row, groups - 1) * GROUP;
             GGUF_UNROLL
             for (uint u = 0; u < X_TILES; ++u) {
                 GGUF_UNROLL
                 for (uint e = 0; e < 2; ++e)
-                    x_sums[u][e] = wide ? sum_of<GROUP, true>(x_rows[u][e] + from)
-                                        : sum_of<GROUP, false>(x_rows[u][e] + from);
+                    x_sums[u][e] = wide ? sum_of<GROUP, true>(x_rows[u][e] + first)
+                                        : sum_of<GROUP, false>(x_rows[u][e] + first);
             }
         }
 
         typename Matrix::Words next[TILES];
         GGUF_UNROLL
-        for (uint t = 0; t < TILES; ++t) next[t] = left[t].words(0, at.column / 2);
+        for (uint t = 0; t < TILES; ++t) next[t] = left[t].words(0, fragment.column / 2);
         GGUF_UNROLL
         for (uint i = 0; i < 8; ++i) {
             if (g + i >= groups) break;
@@ -85,27 +90,27 @@ inline void qmv_batch(device const InT* x, device const uchar* weight, Bias bias
             GGUF_UNROLL
             for (uint t = 0; t < TILES; ++t) {
                 words[t] = next[t];
-                if (!is_last) next[t] = left[t].words(i + 1, at.column / 2);
+                if (!is_last) next[t] = left[t].words(i + 1, fragment.column / 2);
             }
             simdgroup_matrix<InT, 8, 8> right[X_TILES][E];
             float x_sum[X_TILES][2];
             GGUF_UNROLL
             for (uint u = 0; u < X_TILES; ++u) {
                 InT v0[E], v1[E];
-                load<E>(x_rows[u][0] + (g + i) * GROUP + E * at.row, v0);
-                load<E>(x_rows[u][1] + (g + i) * GROUP + E * at.row, v1);
+                load<E>(x_rows[u][0] + (g + i) * GROUP + E * fragment.row, v0);
+                load<E>(x_rows[u][1] + (g + i) * GROUP + E * fragment.row, v1);
                 GGUF_UNROLL
                 for (uint e = 0; e < E; ++e) right[u][e] = matrix_of(v0[e], v1[e]);
                 if (Matrix::HAS_OFFSETS) {
                     GGUF_UNROLL
                     for (uint e = 0; e < 2; ++e)
-                        x_sum[u][e] = simd_shuffle(x_sums[u][e], at.lane_of_row(i));
+                        x_sum[u][e] = simd_shuffle(x_sums[u][e], fragment.lane_of_row(i));
                 }
             }
             GGUF_UNROLL
             for (uint t = 0; t < TILES; ++t) {
                 typename X::Pair q[E];
-                left[t].template quants<X>(words[t], i, at.column / 2, q);
+                left[t].template quants<X>(words[t], i, fragment.column / 2, q);
                 simdgroup_matrix<InT, 8, 8> weights[E];
                 GGUF_UNROLL
                 for (uint e = 0; e < E; ++e)
@@ -149,8 +154,8 @@ inline void qmv_batch(device const InT* x, device const uchar* weight, Bias bias
             GGUF_UNROLL
             for (uint e = 0; e < 2; ++e) total[e] += partial[(s * ALL + t) * 64 + 2 * lane + e];
         }
-        store(matrix_of(total[0], total[1]), at, n0 + t / X_TILES * 8, t % X_TILES * 8, n_rows,
-              RowRange{m0, m_rows - m0}, bias, out);
+        store(matrix_of(total[0], total[1]), fragment, n0 + t / X_TILES * 8, t % X_TILES * 8,
+              n_rows, RowRange{m0, m_rows - m0}, bias, out);
     }
 }
 
