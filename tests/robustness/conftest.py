@@ -28,7 +28,8 @@ def _complaint(tmp_path: Path):
         folder.mkdir()
     generated = folders["cache"] / "mlx_gguf" / "executorch_mlx"
     environment = {
-        **os.environ,
+        # Under Bazel the cache would be in $TEST_TMPDIR.
+        **{name: value for name, value in os.environ.items() if name != "TEST_TMPDIR"},
         "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
         "TMPDIR": str(folders["tmp"]),
         "XDG_CACHE_HOME": str(folders["cache"]),

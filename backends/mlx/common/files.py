@@ -18,17 +18,25 @@ def written_whole(path: Path, mode: int = 0o644) -> Iterator[Path]:
     processes may write the same path at once. `mode`: the file's permissions.
 
     Raises:
-        OSError: the folder of `path` cannot be written to.
+        OSError: it cannot be written. The error names `path`, not the file beside it.
     """
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(handle)
-    partial = Path(name)
+    prefix = f".{path.name}."
+    partial = None
     try:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=prefix)
+        os.close(handle)
+        partial = Path(name)
         yield partial
         partial.chmod(mode)
         partial.replace(path)
+    except OSError as error:
+        name = prefix if error.filename is None else Path(str(error.filename)).name
+        if error.errno is not None and name.startswith(prefix):
+            error.filename = str(path)
+        raise
     finally:
-        partial.unlink(missing_ok=True)
+        if partial is not None:
+            partial.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

@@ -1,5 +1,7 @@
 """Files and folders appear whole or not at all."""
 
+from pathlib import Path
+
 import pytest
 
 from backends.mlx.common.files import folder_written_whole, written_whole
@@ -24,6 +26,31 @@ def test_failed_file_leaves_the_old_one(tmp_path):
         raise RuntimeError
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), None])
+def test_errors_name_the_file(tmp_path, error):
+    """One while writing, without a name of its own, or one of making the file."""
+    path = tmp_path / "file" if error else tmp_path / "missing" / "file"
+    with pytest.raises(OSError) as caught, written_whole(path):
+        raise error
+    assert caught.value.filename == str(path)
+
+
+def test_errors_of_replacing_name_the_file(tmp_path, monkeypatch):
+    """A relative path too, though tempfile's is absolute."""
+    monkeypatch.chdir(tmp_path)
+    Path("folder").mkdir()
+    with pytest.raises(IsADirectoryError) as caught, written_whole(Path("folder")):
+        pass
+    assert caught.value.filename == "folder"
+    assert list(tmp_path.iterdir()) == [tmp_path / "folder"]
+
+
+def test_errors_of_other_files_keep_their_names(tmp_path):
+    with pytest.raises(FileNotFoundError) as caught, written_whole(tmp_path / "file"):
+        (tmp_path / "other").read_text()
+    assert caught.value.filename == str(tmp_path / "other")
 
 
 def test_folder(tmp_path):

