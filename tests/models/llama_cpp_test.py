@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from backends.mlx.gguf.checkpoint import packaged as checkpoint
+from backends.mlx.gguf.checkpoint import packaged
 from backends.mlx.gguf.checkpoint.file import GGUFFile
 from backends.mlx.gguf.generation.generation import Generation
 from backends.mlx.gguf.generation.model_file import ModelFile
@@ -46,28 +46,30 @@ class Model:
 
 
 MODELS = [
-    Model("smollm2", checkpoint.smollm2, 1e-3),
-    pytest.param(Model("gemma3", checkpoint.gemma3, 3e-2), marks=pytest.mark.manual),
+    Model("smollm2", packaged.smollm2, 1e-3),
+    pytest.param(Model("gemma3", packaged.gemma3, 3e-2), marks=pytest.mark.manual),
 ]
 
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory):
-    """Exports each (model, dtype, lowering) once."""
+    """Exports each (model, dtype, mode) once."""
     paths = {}
 
-    def export(model: Model, dtype: str = "float32", lowering: Mode = Mode.FUSED) -> Path:
-        key = (model.name, dtype, lowering)
+    def export(model: Model, dtype: str = "float32", mode: Mode = Mode.FUSED) -> Path:
+        key = (model.name, dtype, mode)
         if key not in paths:
             path = tmp_path_factory.mktemp(model.name) / "model.pte"
             program.export(
                 GGUFFile(model.file()),
                 path,
-                dtype=dtype,
-                lowering=lowering,
-                all_logits=True,
-                max_seq_len=1024,
-                prefill_chunk=64,
+                program.Options(
+                    dtype=dtype,
+                    max_seq_len=1024,
+                    prefill_chunk=64,
+                    mode=mode,
+                    all_logits=True,
+                ),
             )
             paths[key] = path
         return paths[key]
@@ -107,7 +109,7 @@ def test_bfloat16(model, exported):
 @pytest.mark.manual
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model.name)
 def test_repack(model, exported):
-    repacked = exported(model, lowering=Mode.REPACK)
+    repacked = exported(model, mode=Mode.REPACK)
     agreement, divergence = _compare(model, exported(model), repacked)
     print(f"{model.name}: repack for fused: top-1 {agreement:.1%}, KL {divergence:.1e}")
     assert agreement >= 0.95 and divergence < 0.02

@@ -30,7 +30,7 @@ class ModelCard:
 
     Attributes:
         version: of the project, when it wrote the file.
-        lowering: "fused" or "repack".
+        lowering: the mode, "fused" or "repack".
         architecture: as in the GGUF file, e.g. "llama".
         name: the model's.
         dtype: of activations: "bfloat16", "float16" or "float32".

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
+from transformers import PretrainedConfig
 
 from backends.mlx.gguf.card import (
     CARD,
@@ -19,9 +20,31 @@ from backends.mlx.gguf.card import (
     ModelCard,
 )
 from backends.mlx.gguf.checkpoint.file import GGUFError, GGUFFile
-from backends.mlx.gguf.lowering import export_module, mode
+from backends.mlx.gguf.lowering import Mode, export_module, use_mode
 from backends.mlx.gguf.model import architecture, decoder, network
 from backends.mlx.gguf.tokenizer.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to export a model.
+
+    Attributes:
+        dtype: of the activations: bfloat16, float16 or float32.
+        max_seq_len: the length of the KV cache in tokens; None: the model's own, at most
+            DEFAULT_MAX_SEQ_LEN.
+        prefill_chunk: the most tokens in one call. A shorter cache or sliding window lowers it.
+        mode: "fused" or "repack"; None: see `lowering.use_mode`.
+        all_logits: return the logits of every token of a call, not of the last one only.
+        allow_dense: decode tensors of types that have no kernel, instead of refusing them.
+    """
+
+    dtype: str = "bfloat16"
+    max_seq_len: int | None = None
+    prefill_chunk: int = DEFAULT_PREFILL_CHUNK
+    mode: Mode | str | None = None
+    all_logits: bool = False
+    allow_dense: bool = False
 
 
 @dataclass(frozen=True)
@@ -35,64 +58,62 @@ class Exported:
 def export(
     file: GGUFFile,
     path: Path,
+    options: Options,
     *,
-    dtype: str = "bfloat16",
-    max_seq_len: int | None = None,
-    prefill_chunk: int = DEFAULT_PREFILL_CHUNK,
-    lowering: mode.Mode | str | None = None,
-    all_logits: bool = False,
-    allow_dense: bool = False,
     on_stage: Callable[[str], None] = lambda stage: None,
 ) -> Exported:
     """Writes the program of `file` to `path`; after an error there is no new file.
 
-    Args:
-        dtype: of the activations: bfloat16, float16 or float32.
-        max_seq_len: the length of the KV cache; None: the model's own, at most
-            DEFAULT_MAX_SEQ_LEN.
-        prefill_chunk: the most tokens in one call.
-        lowering: see `lowering.use_mode`.
-        all_logits, allow_dense: see `Decoder` and `network.build`.
-        on_stage: called with the name of each stage of the work as it begins.
-
     The method `forward` is that of `Decoder`. Constant methods carry the facts that ExecuTorch's
     own runners ask for; named data carries the tokenizer and the model card (`card.py`).
 
+    Args:
+        on_stage: called with the name of each stage of the work as it begins.
+
     Raises:
-        GGUFError, TokenizerError: the file is not a model that can be exported.
+        GGUFError: the file is not a model that can be exported, or the cache is longer than the
+            model's context.
+        TokenizerError: no tokenizer can be made of the file.
         LoweringError: MLX did not take a weight.
-        ValueError: lengths that do not fit the model.
+        InputError: the mode is none, or a repacked weight is beyond what `dtype` can hold.
+        OSError: `path` cannot be written.
     """
     config = architecture.config_of(file)
-    card = _card(file, config, dtype, max_seq_len, prefill_chunk, lowering)
     tokenizer = Tokenizer.from_gguf(file)
     data = tokenizer.to_bytes()
-    on_stage("building the network")
-    model = network.build(
-        file, getattr(torch, dtype), attention=decoder.ATTENTION, allow_dense=allow_dense
-    )
-    module = decoder.Decoder(model, card.max_seq_len, card.prefill_chunk, all_logits=all_logits)
-    length = torch.export.Dim("length", min=1, max=card.prefill_chunk)
-    example = min(3, card.prefill_chunk)
-    export_module(
-        module,
-        (torch.zeros(1, example, dtype=torch.int64), torch.arange(example)),
-        path,
-        mode=lowering,
-        dynamic_shapes=({1: length}, {0: length}) if card.prefill_chunk > 1 else None,
-        constant_methods=_facts(card, config, tokenizer),
-        named_data={
-            TOKENIZER: data[0],
-            TOKENIZER_CONFIG: data[1],
-            CARD: json.dumps(asdict(card)).encode(),
-        },
-        on_stage=on_stage,
-    )
+    with use_mode(options.mode) as settings:
+        card = _card(file, config, options, settings.mode)
+        on_stage("building the network")
+        model = network.build(
+            file,
+            getattr(torch, options.dtype),
+            attention=decoder.ATTENTION,
+            allow_dense=options.allow_dense,
+        )
+        module = decoder.Decoder(
+            model, card.max_seq_len, card.prefill_chunk, all_logits=options.all_logits
+        )
+        length = torch.export.Dim("length", min=1, max=card.prefill_chunk)
+        example = min(3, card.prefill_chunk)
+        export_module(
+            module,
+            (torch.zeros(1, example, dtype=torch.int64), torch.arange(example)),
+            path,
+            dynamic_shapes=({1: length}, {0: length}) if card.prefill_chunk > 1 else None,
+            constant_methods=_facts(card, config, tokenizer),
+            named_data={
+                TOKENIZER: data[0],
+                TOKENIZER_CONFIG: data[1],
+                CARD: json.dumps(asdict(card)).encode(),
+            },
+            on_stage=on_stage,
+        )
     return Exported(path, card)
 
 
-def _card(file, config, dtype, max_seq_len, prefill_chunk, lowering) -> ModelCard:
+def _card(file: GGUFFile, config: PretrainedConfig, options: Options, mode: Mode) -> ModelCard:
     limit = config.max_position_embeddings
+    max_seq_len = options.max_seq_len
     if max_seq_len is None:
         max_seq_len = min(limit, DEFAULT_MAX_SEQ_LEN)
     elif max_seq_len > limit:
@@ -105,17 +126,19 @@ def _card(file, config, dtype, max_seq_len, prefill_chunk, lowering) -> ModelCar
     window = getattr(config, "sliding_window", None) or max_seq_len
     return ModelCard(
         version=VERSION,
-        lowering=mode.resolve(lowering).value,
+        lowering=mode.value,
         architecture=architecture.architecture_name(file),
         name=str(file.metadata.get("general.name", file.path.stem)),
-        dtype=dtype,
+        dtype=options.dtype,
         max_seq_len=max_seq_len,
-        prefill_chunk=min(prefill_chunk, max_seq_len, window),
+        prefill_chunk=min(options.prefill_chunk, max_seq_len, window),
         vocab_size=config.vocab_size,
     )
 
 
-def _facts(card: ModelCard, config, tokenizer: Tokenizer) -> dict[str, int | bool | list[int]]:
+def _facts(
+    card: ModelCard, config: PretrainedConfig, tokenizer: Tokenizer
+) -> dict[str, int | bool | list[int]]:
     """By the names that ExecuTorch's text runner looks for."""
     facts = {
         "get_max_seq_len": card.prefill_chunk,
