@@ -35,13 +35,16 @@ class _GenerationTag(Extension):
         return parser.parse_statements(("name:endgeneration",), drop_needle=True)
 
 
-def render(template: str, messages: Sequence[Message], special_tokens: Mapping[str, str]) -> str:
+def render(
+    template: str, messages: Sequence[Message], special_tokens: Mapping[str, str | None]
+) -> str:
     """The prompt's text: `messages` as the model was trained on them, up to where it answers.
 
     Args:
         template: the Jinja source.
         messages: `role` ("system", "user" or "assistant") and `content` of each, in order.
-        special_tokens: texts by the names templates use: `bos_token`, `eos_token`.
+        special_tokens: texts by the names templates use, `bos_token` and `eos_token`; None for one
+            that the model has not.
 
     Raises:
         ChatTemplateError: the template has a fault, or raises one of its own (a role that the

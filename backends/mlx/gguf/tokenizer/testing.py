@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from tokenizers import pre_tokenizers
 
-from backends.mlx.gguf.tokenizer.gguf_vocabulary import TokenType
+from backends.mlx.gguf.tokenizer.vocabulary import TokenType
 
 BOS, EOS, TURN_END, MARK = "<|begin|>", "<|end_of_text|>", "<|im_end|>", "<mark>"
 _SPECIALS = {

@@ -17,7 +17,7 @@ import tokenizers
 
 from backends.mlx.common.errors import InputError
 from backends.mlx.gguf.checkpoint.file import GGUFFile
-from backends.mlx.gguf.tokenizer import chat, gguf_tokenizer
+from backends.mlx.gguf.tokenizer import builder, chat
 
 # Tokens that end a model's turn, by their texts: files name only one or two of them by id.
 # The list is llama.cpp's (`llama-vocab.cpp`); only control tokens count.
@@ -48,7 +48,7 @@ class TokenizerError(InputError):
 
 
 class Tokenizer:
-    """A tokenizer.
+    """Text to token ids and back, with the roles of the special tokens.
 
     Attributes:
         vocab_size: the number of ids.
@@ -92,7 +92,7 @@ class Tokenizer:
         Raises:
             GGUFError: a key of the metadata is missing or damaged; it says which and how.
         """
-        return cls(*gguf_tokenizer.build(file))
+        return cls(*builder.build(file))
 
     @classmethod
     def from_bytes(cls, tokenizer_json: bytes, config_json: bytes) -> Tokenizer:
@@ -151,15 +151,15 @@ class Tokenizer:
         """
         if self.chat_template is None:
             raise TokenizerError("chat template: expected one in the model, found none")
-        special_tokens = {name: self._text(name) for name in ("bos_token", "eos_token")}
-        text = chat.render(self.chat_template, messages, special_tokens)
-        bos = special_tokens["bos_token"]
+        texts = {name: self._text(name) for name in ("bos_token", "eos_token")}
+        text = chat.render(self.chat_template, messages, texts)
+        bos = texts["bos_token"]
         return self.encode(text, add_special=not (bos and text.startswith(bos)))
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of the ids of a whole text, without control tokens.
 
-        Bytes that are not UTF-8 become U+FFFD. The space that encoding put first goes.
+        Bytes that are not UTF-8 become U+FFFD. The space that encoding put first is left out.
         """
         return self._library.decode(list(ids))
 
@@ -179,7 +179,7 @@ class Tokenizer:
             byte = _BYTE_TOKEN.fullmatch(piece)
             if byte is not None:
                 return bytes.fromhex(byte[1])
-            return piece.replace(gguf_tokenizer.SPACE, " ").encode()
+            return piece.replace(builder.SPACE, " ").encode()
         if added is None and all(letter in _BYTE_OF_LETTER for letter in piece):
             return bytes(_BYTE_OF_LETTER[letter] for letter in piece)
         return piece.encode()

@@ -1,6 +1,6 @@
 """Tests of the two checkpoints' tokenizers against llama.cpp's ids, SentencePiece and tokenizers.
 
-Small vocabularies and damaged metadata are in `gguf_tokenizer_test.py`.
+Small vocabularies and damaged metadata are in `builder_test.py`.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from transformers import PreTrainedTokenizerFast
 
 from backends.mlx.gguf.checkpoint import packaged as checkpoint
 from backends.mlx.gguf.checkpoint.file import GGUFFile
-from backends.mlx.gguf.tokenizer.gguf_vocabulary import TokenType
 from backends.mlx.gguf.tokenizer.tokenizer import TextStream, Tokenizer, TokenizerError
+from backends.mlx.gguf.tokenizer.vocabulary import TokenType
 
 TEXTS = [
     "",

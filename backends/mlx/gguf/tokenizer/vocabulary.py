@@ -105,6 +105,9 @@ def per_token(file: GGUFFile, key: str, count: int, kinds: str) -> np.ndarray:
 
     Args:
         kinds: numpy's letters of the kinds of number that are allowed, "iu" or "f".
+
+    Raises:
+        GGUFError: there is no such array, or of other numbers or another length.
     """
     values = file.require(f"{PREFIX}{key}", np.ndarray)
     if values.dtype.kind not in kinds:

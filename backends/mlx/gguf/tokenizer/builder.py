@@ -14,21 +14,21 @@ from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
 
 from backends.mlx.gguf.checkpoint.file import GGUFFile
 from backends.mlx.gguf.checkpoint.tensor import quoted
-from backends.mlx.gguf.tokenizer.gguf_vocabulary import (
+from backends.mlx.gguf.tokenizer.pre_tokenizers import PRE_TOKENIZERS
+from backends.mlx.gguf.tokenizer.vocabulary import (
     PREFIX,
     TokenType,
     Vocabulary,
     error,
     per_token,
 )
-from backends.mlx.gguf.tokenizer.pre_tokenizers import PRE_TOKENIZERS
 
 # SentencePiece's spelling of a space.
 SPACE = "\u2581"
 
 
 def build(file: GGUFFile) -> tuple[tokenizers.Tokenizer, dict[str, Any]]:
-    """The tokenizer of a file, and what its `tokenizer_config.json` says.
+    """The tokenizer of a file, and the contents of its `tokenizer_config.json`.
 
     Raises:
         GGUFError: a key is missing, of another kind, or at odds with the others.
@@ -45,7 +45,10 @@ def build(file: GGUFFile) -> tuple[tokenizers.Tokenizer, dict[str, Any]]:
 
 
 def _byte_level(vocabulary: Vocabulary) -> tuple[tokenizers.Tokenizer, bool]:
-    """GPT-2's kind: words by regular expressions, bytes spelled as letters, ranked merges."""
+    """GPT-2's kind: words by regular expressions, bytes spelled as letters, ranked merges.
+
+    Also whether a prompt starts with BOS where the file does not say.
+    """
     name = vocabulary.file.require(f"{PREFIX}pre", str)
     if name not in PRE_TOKENIZERS:
         raise error(vocabulary.file, "pre", f"one of {', '.join(PRE_TOKENIZERS)}", quoted(name))
@@ -87,7 +90,10 @@ def _listed_merges(vocabulary: Vocabulary) -> list[tuple[str, str]]:
 
 
 def _sentence_piece(vocabulary: Vocabulary) -> tuple[tokenizers.Tokenizer, bool]:
-    """SentencePiece's BPE: the best-scored pair first; what is no token falls to its bytes."""
+    """SentencePiece's BPE: the best-scored pair first; what is no token falls to its bytes.
+
+    Also whether a prompt starts with BOS where the file does not say.
+    """
     file = vocabulary.file
     spelled = {vocabulary.tokens[index] for index in vocabulary.of_type(TokenType.BYTE)}
     absent = sorted({f"<0x{byte:02X}>" for byte in range(256)} - spelled)
@@ -188,11 +194,11 @@ def _post_processor(
     vocabulary: Vocabulary, config: dict[str, Any]
 ) -> processors.TemplateProcessing:
     """Puts BOS before and EOS after a text, where the file wants them."""
-    added = [name for name in ("bos", "eos") if config[f"add_{name}_token"]]
     # By labels, as a token's text may hold what the template's own syntax gives a meaning.
-    labels = []
-    for name in added:
-        text = config[f"{name}_token"]
-        labels.append({"id": name, "ids": [vocabulary.ids[text]], "tokens": [text]})
-    single = [*(["bos"] if "bos" in added else []), "$A", *(["eos"] if "eos" in added else [])]
+    single, labels = ["$A"], []
+    for name in ("bos", "eos"):
+        if config[f"add_{name}_token"]:
+            single.insert(0 if name == "bos" else len(single), name)
+            text = config[f"{name}_token"]
+            labels.append({"id": name, "ids": [vocabulary.ids[text]], "tokens": [text]})
     return processors.TemplateProcessing(single=single, special_tokens=labels)

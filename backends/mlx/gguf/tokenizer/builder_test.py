@@ -10,8 +10,7 @@ import pytest
 
 from backends.mlx.gguf.checkpoint.file import GGUFError, GGUFFile
 from backends.mlx.gguf.checkpoint.testing import write
-from backends.mlx.gguf.tokenizer.gguf_tokenizer import build
-from backends.mlx.gguf.tokenizer.gguf_vocabulary import TokenType
+from backends.mlx.gguf.tokenizer.builder import build
 from backends.mlx.gguf.tokenizer.testing import (
     BOS,
     EOS,
@@ -20,6 +19,7 @@ from backends.mlx.gguf.tokenizer.testing import (
     byte_level,
     sentence_piece,
 )
+from backends.mlx.gguf.tokenizer.vocabulary import TokenType
 
 KINDS = {"gpt2": byte_level, "llama": sentence_piece}
 
