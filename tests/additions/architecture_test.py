@@ -5,10 +5,10 @@ from __future__ import annotations
 from tests.additions.testing import Copy, check_list
 
 CONFIG = '''
-def _seed_oss(p: Hyperparameters, arguments: dict[str, Any]) -> PretrainedConfig:
+def _seed_oss(values: Hyperparameters, arguments: dict[str, Any]) -> PretrainedConfig:
     from transformers import SeedOssConfig
 
-    return SeedOssConfig(**arguments, rope_parameters=rope(p), attention_bias=True)
+    return SeedOssConfig(**arguments, rope_parameters=rope(values), attention_bias=True)
 
 
 '''

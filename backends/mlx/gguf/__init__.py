@@ -4,20 +4,22 @@ The names below are imported when first used: reading `formats` must not import 
 """
 
 from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-_LOWERING = (
-    "AffineDtype",
-    "GGUFTensor",
-    "LoweringError",
-    "Mode",
-    "export_module",
-    "use_mode",
-)
+if TYPE_CHECKING:
+    from backends.mlx.gguf.lowering import (
+        AffineDtype,
+        GGUFTensor,
+        LoweringError,
+        Mode,
+        export_module,
+        use_mode,
+    )
 
-__all__ = list(_LOWERING)
+__all__ = ["AffineDtype", "GGUFTensor", "LoweringError", "Mode", "export_module", "use_mode"]
 
 
-def __getattr__(name: str):
-    if name in _LOWERING:
+def __getattr__(name: str) -> Any:
+    if name in __all__:
         return getattr(import_module("backends.mlx.gguf.lowering"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

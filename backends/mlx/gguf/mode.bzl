@@ -3,7 +3,7 @@
     build_mode(name = "build_mode", out = "build_mode.txt")
 
 `fused` leaves the blocks as they are in the GGUF file for kernels that read them; `repack`
-turns them into MLX's affine form at export.
+converts them to MLX's own quantizations at export.
 """
 
 MODES = ["fused", "repack"]

@@ -53,7 +53,7 @@ _UINT64_LAYOUT = struct.Struct("<Q")
 
 
 class Part(NamedTuple):
-    """What one file holds; the attributes are those of `gguf_file.GGUFFile`."""
+    """What one file holds; the attributes are those of `file.GGUFFile`."""
 
     path: Path
     version: int

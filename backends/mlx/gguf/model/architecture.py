@@ -1,7 +1,7 @@
 """The architectures that can be exported: one row each, from a file's metadata to a config.
 
-The modules are those of the `transformers` library. A row says how llama.cpp's metadata becomes
-the configuration of one, and how its converter changed the weights on their way into the file.
+The networks are those of the `transformers` library. A row says how llama.cpp's metadata becomes
+the configuration of one, and whether its converter changed the weights on their way into the file.
 The keys are those of ggml's `docs/gguf.md` and of llama.cpp's `gguf-py/gguf/constants.py`.
 """
 
@@ -25,7 +25,11 @@ class Hyperparameters:
         self.architecture = architecture_name(file)
 
     def require(self, name: str, kind: type) -> Any:
-        """The value of `<architecture>.<name>`. Raises GGUFError where it is absent or not one."""
+        """The value of `<architecture>.<name>`, of `kind`, as `GGUFFile.require` takes it.
+
+        Raises:
+            GGUFError: there is none, or it is of another kind.
+        """
         return self.file.require(f"{self.architecture}.{name}", kind)
 
     def optional(self, name: str, kind: type, default: Any) -> Any:
@@ -33,7 +37,11 @@ class Hyperparameters:
         return self.file.optional(f"{self.architecture}.{name}", kind, default)
 
     def count(self, name: str, default: int | None = None) -> int:
-        """A positive int; without a `default` it must be there."""
+        """A positive int, `default` if that is given and the file has no such key.
+
+        Raises:
+            GGUFError: it is missing, no integer or not positive.
+        """
         value = self.require(name, int) if default is None else self.optional(name, int, default)
         if value < 1:
             raise self.error(name, "a positive number", value)
@@ -66,12 +74,20 @@ class Architecture:
 
 
 def architecture_name(file: GGUFFile) -> str:
-    """The file's `general.architecture`. Raises GGUFError where it is absent or not a string."""
+    """The file's `general.architecture`.
+
+    Raises:
+        GGUFError: it is absent or not a string.
+    """
     return file.require("general.architecture", str)
 
 
 def of_file(file: GGUFFile) -> Architecture:
-    """The row of a file. Raises GGUFError, naming the supported ones, if there is none."""
+    """The row of a file.
+
+    Raises:
+        GGUFError: there is none; it names the supported ones.
+    """
     name = architecture_name(file)
     if name not in ARCHITECTURES:
         raise GGUFError(
@@ -81,113 +97,122 @@ def of_file(file: GGUFFile) -> Architecture:
 
 
 def config_of(file: GGUFFile) -> PretrainedConfig:
-    """The `transformers` config of a file. Raises GGUFError for missing or wrong metadata."""
+    """The `transformers` config of a file.
+
+    Raises:
+        GGUFError: metadata is missing or wrong.
+    """
     hyperparameters = Hyperparameters(file)
     return of_file(file).config(hyperparameters, common(hyperparameters))
 
 
-def common(p: Hyperparameters) -> dict[str, Any]:
-    """What all decoders have: the arguments of a `transformers` config."""
-    hidden = p.count("embedding_length")
-    heads = p.count("attention.head_count")
-    head_dim = p.count("attention.key_length", hidden // heads)
+def common(values: Hyperparameters) -> dict[str, Any]:
+    """What all decoders have: the arguments of a `transformers` config.
+
+    Raises:
+        GGUFError: metadata or the embedding is missing or wrong.
+    """
+    hidden = values.count("embedding_length")
+    heads = values.count("attention.head_count")
+    head_dim = values.count("attention.key_length", hidden // heads)
     for key in ("attention.value_length", "rope.dimension_count"):
-        found = p.count(key, head_dim)
-        if found != head_dim:
-            raise p.error(key, f"the size of a head, {head_dim}", found)
-    embedding = p.file.tensors.get("token_embd.weight")
+        size = values.count(key, head_dim)
+        if size != head_dim:
+            raise values.error(key, f"the size of a head, {head_dim}", size)
+    embedding = values.file.tensors.get("token_embd.weight")
     if embedding is None or len(embedding.shape) != 2:
         found = "no such tensor" if embedding is None else f"shape {list(embedding.shape)}"
-        raise GGUFError(p.file.path, "tensor token_embd.weight", "a matrix", found)
+        raise GGUFError(values.file.path, "tensor token_embd.weight", "a matrix", found)
     return dict(
         vocab_size=embedding.shape[0],
         hidden_size=hidden,
-        intermediate_size=p.count("feed_forward_length"),
-        num_hidden_layers=p.count("block_count"),
+        intermediate_size=values.count("feed_forward_length"),
+        num_hidden_layers=values.count("block_count"),
         num_attention_heads=heads,
-        num_key_value_heads=p.count("attention.head_count_kv", heads),
+        num_key_value_heads=values.count("attention.head_count_kv", heads),
         head_dim=head_dim,
-        rms_norm_eps=p.require("attention.layer_norm_rms_epsilon", float),
-        max_position_embeddings=p.count("context_length"),
-        tie_word_embeddings=not p.has("output.weight"),
+        rms_norm_eps=values.require("attention.layer_norm_rms_epsilon", float),
+        max_position_embeddings=values.count("context_length"),
+        tie_word_embeddings=not values.has("output.weight"),
     )
 
 
-def rope(p: Hyperparameters, theta: float = 10000.0) -> dict[str, Any]:
-    """The rotary embedding as `rope_parameters` of a config; `theta` if the file has none.
+def rope(values: Hyperparameters, theta: float = 10000.0) -> dict[str, Any]:
+    """The rotary embedding as `rope_parameters` of a config.
 
+    theta: the base of the frequencies, for a file that names none.
     Llama 3's scaling is not here: the file holds its factors as the tensor rope_freqs.weight.
     """
     parameters: dict[str, Any] = {
         "rope_type": "default",
-        "rope_theta": p.optional("rope.freq_base", float, theta),
+        "rope_theta": values.optional("rope.freq_base", float, theta),
     }
-    scaling = p.optional("rope.scaling.type", str, "none")
+    scaling = values.optional("rope.scaling.type", str, "none")
     if scaling in ("linear", "yarn"):
-        parameters.update(rope_type=scaling, factor=p.require("rope.scaling.factor", float))
+        parameters.update(rope_type=scaling, factor=values.require("rope.scaling.factor", float))
     elif scaling != "none":
-        raise p.error("rope.scaling.type", "none, linear or yarn", scaling)
+        raise values.error("rope.scaling.type", "none, linear or yarn", scaling)
     if scaling == "yarn":
-        parameters["original_max_position_embeddings"] = p.count(
+        parameters["original_max_position_embeddings"] = values.count(
             "rope.scaling.original_context_length"
         )
     return parameters
 
 
-def experts_used(p: Hyperparameters) -> int:
-    """How many experts of a layer each token goes through."""
-    experts, used = p.count("expert_count"), p.count("expert_used_count")
+def experts_used(values: Hyperparameters) -> int:
+    """How many experts of a layer each token goes through, at most as many as there are."""
+    experts, used = values.count("expert_count"), values.count("expert_used_count")
     if used > experts:
-        raise p.error("expert_used_count", f"at most the number of experts, {experts}", used)
+        raise values.error("expert_used_count", f"at most the number of experts, {experts}", used)
     return used
 
 
-def _llama(p: Hyperparameters, arguments: dict[str, Any]) -> PretrainedConfig:
+def _llama(values: Hyperparameters, arguments: dict[str, Any]) -> PretrainedConfig:
     from transformers import LlamaConfig, MixtralConfig
 
-    if p.optional("expert_count", int, 0):
+    if values.optional("expert_count", int, 0):
         return MixtralConfig(
             **arguments,
-            rope_parameters=rope(p),
-            num_local_experts=p.count("expert_count"),
-            num_experts_per_tok=experts_used(p),
+            rope_parameters=rope(values),
+            num_local_experts=values.count("expert_count"),
+            num_experts_per_tok=experts_used(values),
         )
     return LlamaConfig(
         **arguments,
-        rope_parameters=rope(p),
-        attention_bias=p.has("blk.0.attn_q.bias"),
-        mlp_bias=p.has("blk.0.ffn_gate.bias"),
+        rope_parameters=rope(values),
+        attention_bias=values.has("blk.0.attn_q.bias"),
+        mlp_bias=values.has("blk.0.ffn_gate.bias"),
     )
 
 
-def _qwen2(p: Hyperparameters, arguments: dict[str, Any]) -> PretrainedConfig:
+def _qwen2(values: Hyperparameters, arguments: dict[str, Any]) -> PretrainedConfig:
     from transformers import Qwen2Config
 
-    return Qwen2Config(**arguments, rope_parameters=rope(p), use_sliding_window=False)
+    return Qwen2Config(**arguments, rope_parameters=rope(values), use_sliding_window=False)
 
 
-def _qwen3(p: Hyperparameters, arguments: dict[str, Any]) -> PretrainedConfig:
+def _qwen3(values: Hyperparameters, arguments: dict[str, Any]) -> PretrainedConfig:
     from transformers import Qwen3Config
 
     return Qwen3Config(
         **arguments,
-        rope_parameters=rope(p),
+        rope_parameters=rope(values),
         use_sliding_window=False,
-        attention_bias=p.has("blk.0.attn_q.bias"),
+        attention_bias=values.has("blk.0.attn_q.bias"),
     )
 
 
-def _qwen3moe(p: Hyperparameters, arguments: dict[str, Any]) -> PretrainedConfig:
+def _qwen3moe(values: Hyperparameters, arguments: dict[str, Any]) -> PretrainedConfig:
     from transformers import Qwen3MoeConfig
 
     return Qwen3MoeConfig(
         **arguments,
-        rope_parameters=rope(p),
+        rope_parameters=rope(values),
         use_sliding_window=False,
-        attention_bias=p.has("blk.0.attn_q.bias"),
-        moe_intermediate_size=p.count("expert_feed_forward_length"),
-        num_experts=p.count("expert_count"),
-        num_experts_per_tok=experts_used(p),
+        attention_bias=values.has("blk.0.attn_q.bias"),
+        moe_intermediate_size=values.count("expert_feed_forward_length"),
+        num_experts=values.count("expert_count"),
+        num_experts_per_tok=experts_used(values),
         norm_topk_prob=True,
     )
 
@@ -198,13 +223,13 @@ _GEMMA3_LAYERS_PER_GLOBAL = 6
 _GEMMA3_27B_LAYERS = 62
 
 
-def _gemma3(p: Hyperparameters, arguments: dict[str, Any]) -> PretrainedConfig:
+def _gemma3(values: Hyperparameters, arguments: dict[str, Any]) -> PretrainedConfig:
     from transformers import Gemma3TextConfig
 
     layers = arguments["num_hidden_layers"]
     local = {
         "rope_type": "default",
-        "rope_theta": p.optional("rope.freq_base_swa", float, _GEMMA3_LOCAL_THETA),
+        "rope_theta": values.optional("rope.freq_base_swa", float, _GEMMA3_LOCAL_THETA),
     }
     # Scores are divided by the square root of this; the largest model takes another number.
     scale = arguments["head_dim"]
@@ -213,13 +238,13 @@ def _gemma3(p: Hyperparameters, arguments: dict[str, Any]) -> PretrainedConfig:
     return Gemma3TextConfig(
         **arguments,
         query_pre_attn_scalar=scale,
-        sliding_window=p.count("attention.sliding_window"),
+        sliding_window=values.count("attention.sliding_window"),
         layer_types=[
             "sliding_attention" if (layer + 1) % _GEMMA3_LAYERS_PER_GLOBAL else "full_attention"
             for layer in range(layers)
         ],
         rope_parameters={
-            "full_attention": rope(p, theta=1000000.0),
+            "full_attention": rope(values, theta=1000000.0),
             "sliding_attention": local,
         },
     )

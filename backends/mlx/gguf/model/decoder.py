@@ -36,7 +36,7 @@ class Decoder(nn.Module):
         *,
         all_logits: bool = False,
     ):
-        """Takes over `network`, built with the attention named `ATTENTION`."""
+        """Takes over `network`, which was built with the attention named `ATTENTION`."""
         super().__init__()
         self.network = network
         self.max_seq_len = max_seq_len
@@ -45,7 +45,7 @@ class Decoder(nn.Module):
         self.ring: RingBufferKVCache | None = None
         head = network.lm_head.weight
         if isinstance(head, GGUFTensor):
-            # Of two likely tokens the logits often differ by less than bfloat16 can tell.
+            # Logits of two likely tokens often differ by less than bfloat16 can tell apart.
             network.lm_head.weight = nn.Parameter(head.to(torch.float32), requires_grad=False)
         rotary.take_over(network)
         for layer in network.model.layers:
@@ -102,16 +102,18 @@ def attend(
     scaling: float,
     **_,
 ) -> tuple[torch.Tensor, None]:
-    """Attention of a layer over its cache, after this step's keys and values went into it, rotated.
+    """Attention of one layer: rotates q and k, puts this step's k and v into the layer's cache and
+    attends to all of it.
 
-    query (1, heads, S, size), key and value (1, KV heads, S, size); returns
-    (1, S, heads, size), as `transformers` asks of an attention function.
+    query: (1, heads, S, size). key, value: (1, KV heads, S, size). start: the first of the S
+    positions. ring_mask: what the step may see of a ring buffer. Returns (1, S, heads, size), as
+    `transformers` asks of an attention function.
     """
     cache = module.kv_cache
     query, key = rotary.rotate(module, query, start), rotary.rotate(module, key, start)
     keys, values = cache.update(start, key, value)
     if isinstance(cache, RingBufferKVCache):
-        # The operator looks at the first start + S rows: all of them, the mask chooses.
+        # The operator looks at the first start_pos + S rows: here at all, and the mask chooses.
         first, mask, causal = cache.buffer_size - query.shape[2], ring_mask, False
     else:
         first, mask, causal = start, None, True
@@ -122,7 +124,7 @@ def attend(
 
 
 def _no_mask(*_, **__) -> None:
-    """`attend` makes its own."""
+    """In the place of what makes masks: `attend` needs none but the ring's."""
 
 
 ALL_ATTENTION_FUNCTIONS.register(ATTENTION, attend)

@@ -1,7 +1,7 @@
 """Mixtures of experts, with the weights as a GGUF file holds them: one tensor for each matrix.
 
-`transformers` has gate and up in one tensor and runs the experts one after another; here all that
-the tokens chose run in one gathered product, an operator that MLX has.
+`transformers` has gate and up in one tensor and runs the experts one after another. Here all that
+the tokens chose run in one product with gathered matrices, for which MLX has an operator.
 """
 
 from __future__ import annotations
@@ -69,14 +69,17 @@ class Experts(nn.Module):
 
 
 def replace_experts(network: nn.Module) -> None:
-    """Replaces routers and experts of a `transformers` module, whose values are not set yet, by
-    ours, which give the shares of the chosen experts a sum of 1, as llama.cpp does."""
+    """Replaces the routers and experts of a `transformers` module, before their values are set.
+
+    Ours give the shares of the chosen experts a sum of 1, as llama.cpp does.
+    """
     for block in network.modules():
         if not type(block).__name__.endswith("SparseMoeBlock"):
             continue
         router, experts = block.gate, block.experts
+        count, size = router.weight.shape
         with torch.device(router.weight.device):
-            block.gate = Router(*router.weight.shape, router.top_k)
+            block.gate = Router(count, size, router.top_k)
             block.experts = Experts(
                 experts.num_experts, experts.hidden_dim, experts.intermediate_dim, experts.act_fn
             )

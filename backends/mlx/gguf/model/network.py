@@ -1,8 +1,8 @@
 """A file's network: the `transformers` module of its architecture, on the file's own bytes.
 
 The module is made without memory, on the meta device; each weight is then set from the mapped
-file. Quantized matrices become `GGUFTensor`s whose blocks are views of the map, so that
-building a network reads and copies next to nothing.
+file. Quantized matrices become `GGUFTensor`s whose blocks are views of the map, so that building
+a network copies little: norms, and q and k where their rows must move.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def build(
 
     Args:
         dtype: of the activations, and of the tensors that are not quantized.
-        attention: the name of an attention function registered with `transformers`.
+        attention: the name of an attention function that `transformers` knows.
         allow_dense: decode quantized tensors of types without a kernel into matrices of
             `dtype`, instead of refusing them.
 
@@ -159,7 +159,7 @@ def _deinterleave(tensor: torch.Tensor, name: str, config) -> torch.Tensor:
 
 
 def _rebuild_buffers(file: GGUFFile, network: PreTrainedModel) -> None:
-    """Sets what `transformers` computes when a module is made, which the meta device skipped."""
+    """Sets what `transformers` computes while it makes a module, which the meta device skipped."""
     rotary = type(network.model.rotary_emb)(network.config)
     if _FACTORS in file.tensors:
         _divide_frequencies(file, rotary)

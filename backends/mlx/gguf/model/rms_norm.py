@@ -35,9 +35,9 @@ def keep_exact(weight: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
 
 
 def replace_norms(network: nn.Module) -> None:
-    """Replaces the RMS norms of a `transformers` module, whose values are not set yet, by ours.
+    """Replaces the RMS norms of a `transformers` module by ours, before their values are set.
 
-    Each of its architectures has a class of its own, whose formula exports as five operators.
+    Each architecture of `transformers` has a class of its own, which exports as five operators.
     """
     for name, module in list(network.named_modules()):
         if type(module).__name__.endswith("RMSNorm") and not isinstance(module, RMSNorm):

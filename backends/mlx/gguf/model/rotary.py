@@ -1,13 +1,14 @@
-"""Rotary position embeddings done where MLX has an operator for them: inside attention.
+"""Rotary position embeddings, done inside attention by MLX's operator for them.
 
 `transformers` computes cosines and sines once and rotates in every layer with seven operators
-for q and as many for k. mlx::rope is one, and knows positions as a number.
+for q and as many for k. `mlx::rope` is one operator, and takes the first position as a number.
 """
 
 from __future__ import annotations
 
 import functools
 import sys
+from types import ModuleType
 
 import torch
 from executorch.backends.mlx import custom_ops as _mlx_ops  # noqa: F401  (registers mlx::rope)
@@ -16,7 +17,11 @@ from transformers import PreTrainedModel
 
 
 def take_over(network: PreTrainedModel) -> None:
-    """Leaves q and k as they are until attention, whose module then rotates them by `rotate`."""
+    """Makes `network` leave q and k as they are until attention, which then calls `rotate`.
+
+    Each attention module gets `rope_periods`, float32 (size of a head / 2,): the positions in
+    which a pair of numbers turns by one radian.
+    """
     rotary = network.model.rotary_emb
     layer_types = getattr(network.config, "layer_types", None)
     for index, layer in enumerate(network.model.layers):
@@ -27,14 +32,14 @@ def take_over(network: PreTrainedModel) -> None:
             prefix = ""
         frequencies = getattr(rotary, f"{prefix}inv_freq").double()
         attention.register_buffer("rope_periods", (1 / frequencies).float(), persistent=False)
-        # YaRN stretches both q and k, which is the same as scaling their products twice.
+        # YaRN stretches both q and k: that scales their products twice.
         attention.scaling *= getattr(rotary, f"{prefix}attention_scaling") ** 2
     network.model.rotary_emb = _Deferred()
     _allow_deferred(sys.modules[type(network.model).__module__])
 
 
 def rotate(attention: nn.Module, x: torch.Tensor, start: int) -> torch.Tensor:
-    """x (1, heads, S, size) rotated by the angles of the positions from `start` on."""
+    """`x` (1, heads, S, size) rotated by the angles of its S positions, `start` the first."""
     return torch.ops.mlx.rope(x, x.shape[-1], start, freqs=attention.rope_periods)
 
 
@@ -45,7 +50,7 @@ class _Deferred(nn.Module):
         return None, None
 
 
-def _allow_deferred(modeling) -> None:
+def _allow_deferred(modeling: ModuleType) -> None:
     """Makes the rotation of a `transformers` module leave q and k alone if there is no cosine."""
     original = modeling.apply_rotary_pos_emb
     if hasattr(original, "allows_deferred"):
