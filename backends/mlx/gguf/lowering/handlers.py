@@ -125,7 +125,9 @@ class GGUFExpertsHandler(GGUFHandler):
         return product.weight
 
     def __call__(self, P: MLXProgramBuilder, n: Node) -> Slot:
-        found = operands.of_experts(P, n, experts.find(n))
+        product = experts.find(n)
+        assert product is not None, f"{n}: no product any more"
+        found = operands.of_experts(P, n, product)
         return _emit(P, found, fused.emit_experts, repack.emit_experts)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
@@ -58,6 +58,7 @@ def emit_embedding(P: MLXProgramBuilder, operands: Operands) -> None:
 def emit_experts(P: MLXProgramBuilder, operands: Operands) -> None:
     """Emits a row of x times the matrix of its expert, for each index; zeros for one outside."""
     weight, fmt = operands.weight, operands.weight.fmt
+    assert weight.experts is not None
 
     def kernel(operation: str) -> kernels.Kernel:
         return kernels.experts(
@@ -86,7 +87,7 @@ def _emit_by_rows(
     P: MLXProgramBuilder,
     operands: Operands,
     inputs: list[Slot],
-    ranges: list[tuple[Callable[[], kernels.Kernel], int, int | None]],
+    ranges: Sequence[tuple[Callable[[], kernels.Kernel], int, int | None]],
 ) -> None:
     """Emits the kernel that the number of rows selects: of (kernel, first, last) in `ranges`."""
 

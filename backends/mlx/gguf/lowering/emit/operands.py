@@ -30,13 +30,13 @@ class Operands:
     weight: Weight
     source: Slot
     source_dtype: torch.dtype
-    bias: Slot | None
-    bias_dtype: torch.dtype | None
     out: Slot
     dtype: torch.dtype
     leading: list[IntOrVid]
     last: int
     rows: Rows
+    bias: Slot | None = None
+    bias_dtype: torch.dtype | None = None
     indices: Slot | None = None
     index_dtype: torch.dtype | None = None
     is_column: bool = False
@@ -59,13 +59,13 @@ def of_linear(P: MLXProgramBuilder, node: Node, weight: Weight) -> Operands:
         weight=weight,
         source=source,
         source_dtype=x.meta["val"].dtype,
-        bias=bias_slot,
-        bias_dtype=None if bias is None else bias.meta["val"].dtype,
         out=P.make_or_get_slot(node),
         dtype=node.meta["val"].dtype,
         leading=leading,
         last=weight.rows,
         rows=rows,
+        bias=bias_slot,
+        bias_dtype=None if bias is None else bias.meta["val"].dtype,
     )
 
 
@@ -87,8 +87,6 @@ def of_embedding(P: MLXProgramBuilder, node: Node, weight: Weight) -> Operands:
         weight=weight,
         source=source,
         source_dtype=indices.meta["val"].dtype,
-        bias=None,
-        bias_dtype=None,
         out=P.make_or_get_slot(node),
         dtype=node.meta["val"].dtype,
         leading=leading,
@@ -112,8 +110,6 @@ def of_experts(P: MLXProgramBuilder, node: Node, product: Product) -> Operands:
         weight=product.weight,
         source=source,
         source_dtype=x.dtype,
-        bias=None,
-        bias_dtype=None,
         out=P.make_or_get_slot(node),
         dtype=node.meta["val"].dtype,
         leading=leading,

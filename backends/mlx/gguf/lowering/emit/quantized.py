@@ -48,33 +48,32 @@ def _repack(
 ) -> QuantizedWeight | None:
     """Converts uint8 (N, bytes per row) of a weight (*shape, columns), N = prod(shape)."""
     step = max(1, _CHUNK_WEIGHTS // fmt.columns(blocks.shape[1]))
-    packed, scales, biases, groups = [], [], [], []
+    views = []
     for first in range(0, len(blocks), step):
         view = read(fmt, blocks[first : first + step])
         if view is None:
             return None
-        packed.append(pack(view.quants, view.bits))
-        scales.append(view.scales)
-        biases.append(view.biases)
-        groups.append(view.group)
+        views.append(view._replace(quants=pack(view.quants, view.bits)))
+    # The chunks' factors are repeated where a chunk had wider groups than another.
+    group = min(view.group for view in views)
+    scales = [np.repeat(view.scales, view.group // group, axis=1) for view in views]
+    biases = [
+        np.repeat(view.biases, view.group // group, axis=1)
+        for view in views
+        if view.biases is not None
+    ]
 
     def joined(chunks: list[np.ndarray]) -> torch.Tensor:
         return torch.from_numpy(np.concatenate(chunks).reshape(*shape, -1))
 
-    group = min(groups)
     return QuantizedWeight(
-        packed=joined(packed),
-        scales=joined(_repeated(scales, groups, group)),
-        biases=None if view.biases is None else joined(_repeated(biases, groups, group)),
+        packed=joined([view.quants for view in views]),
+        scales=joined(scales),
+        biases=joined(biases) if biases else None,
         group=group,
-        bits=view.bits,
-        mode=view.mode,
+        bits=views[0].bits,
+        mode=views[0].mode,
     )
-
-
-def _repeated(factors: list[np.ndarray], groups: list[int], group: int) -> list[np.ndarray]:
-    """The chunks' factors, repeated where a chunk had wider groups than `group`."""
-    return [np.repeat(f, g // group, axis=1) for f, g in zip(factors, groups, strict=True)]
 
 
 def pack(quants: np.ndarray, bits: int) -> np.ndarray:
