@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from tests.additions.testing import Copy, check_list
 
-CONFIG = '''
+CONFIG = """
 def _seed_oss(values: Hyperparameters, arguments: dict[str, Any]) -> PretrainedConfig:
     from transformers import SeedOssConfig
 
     return SeedOssConfig(**arguments, rope_parameters=rope(values), attention_bias=True)
 
 
-'''
+"""
 ROW = '        Architecture("seed_oss", _seed_oss),\n'
-TINY = '''
+TINY = """
 def _seed_oss() -> Tiny:
     from transformers import SeedOssConfig
 
@@ -24,7 +24,7 @@ def _seed_oss() -> Tiny:
 
 
 MODELS["seed_oss"] = _seed_oss
-'''
+"""
 SCRIPT = """
 from pathlib import Path
 import torch

@@ -5,12 +5,12 @@ from __future__ import annotations
 from tests.additions.testing import Copy, check_list
 
 PATH = "backends/mlx/runner/nodes/creation.py"
-FUNCTION = '''
+FUNCTION = """
 
 @node("TriuNode")
 def triu(run, n):
     run.set(n.out, mx.triu(run.tensor(n.x), n.k))
-'''
+"""
 SCRIPT = """
 import numpy as np
 from pathlib import Path
