@@ -101,6 +101,8 @@ class _Reader:
         table_bytes = self.scalar("H", vtable + 2, f"{name} vtable")
         if vtable_bytes < 4 or vtable_bytes % 2:
             raise ProgramError(f"{name} vtable size", "an even number >= 4", vtable_bytes)
+        if table_bytes < 4:
+            raise ProgramError(f"{name} size", "the 4 bytes of its offset or more", table_bytes)
         self.check_range(vtable, vtable_bytes, f"{name} vtable")
         self.check_range(at, table_bytes, name)
 

@@ -9,6 +9,7 @@ are segments with names; the MLX delegate's payload is a segment too. Nothing is
 from __future__ import annotations
 
 import mmap
+import stat
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -114,7 +115,7 @@ class Program:
 
     def _read(self) -> None:
         self._file = _map(self.path)
-        program_bytes, self._segment_base = _read_header(self._file)
+        program_bytes, self._segments = _read_header(self._file)
         record = flatbuffer.decode(_SCHEMA, "Program", self._file[:program_bytes], _IDENTIFIER)
         self._record = record
         for index, segment in enumerate(record.segments):
@@ -140,18 +141,15 @@ class Program:
                 self._constant_methods[plan.name] = value
 
     def _check_segment(self, index: int, segment) -> None:
-        start = self._segment_base + segment.offset
-        if start + segment.size > len(self._file):
-            raise ProgramError(
-                f"segment {index}",
-                f"bytes within a file of {len(self._file)}",
-                f"{start} to {start + segment.size}",
-            )
+        start, stop = segment.offset, segment.offset + segment.size
+        if stop > len(self._segments):
+            expected = f"bytes within segments of {len(self._segments)}"
+            raise ProgramError(f"segment {index}", expected, f"{start} to {stop}")
 
     def _segment(self, index: int) -> tuple[int, memoryview]:
         """A segment's file offset and its bytes."""
         segment = self._record.segments[index]
-        start = self._segment_base + segment.offset
+        start = self._segments.start + segment.offset
         return start, self._file[start : start + segment.size]
 
     def _read_graphs(self, plan) -> tuple[Graph, ...]:
@@ -199,15 +197,20 @@ class Program:
 
 
 def _map(path: Path) -> memoryview:
-    with open(path, "rb") as file:
-        size = file.seek(0, 2)
-        if size < _HEADER_AT + _HEADER_BYTES:
-            raise ProgramError("file size", f"at least {_HEADER_AT + _HEADER_BYTES} bytes", size)
+    status = path.stat()
+    # Looked at first, because opening a pipe waits for its writer.
+    if not stat.S_ISREG(status.st_mode):
+        found = "a directory" if stat.S_ISDIR(status.st_mode) else "another kind of file"
+        raise ProgramError("file", "a regular file", found)
+    least = _HEADER_AT + _HEADER_BYTES
+    if status.st_size < least:
+        raise ProgramError("file size", f"at least {least} bytes", status.st_size)
+    with path.open("rb") as file:
         return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
 
 
-def _read_header(file: memoryview) -> tuple[int, int]:
-    """Reads the extended header: the FlatBuffer's size and the first segment's offset."""
+def _read_header(file: memoryview) -> tuple[int, range]:
+    """Reads the extended header: the FlatBuffer's size and the bytes of all segments."""
 
     def number(at: int, size: int = 8) -> int:
         return int.from_bytes(file[_HEADER_AT + at : _HEADER_AT + at + size], "little")
@@ -224,4 +227,4 @@ def _read_header(file: memoryview) -> tuple[int, int]:
         raise ProgramError("first segment's offset", f"{program_bytes} or more", segment_base)
     if segment_base + segment_bytes > len(file):
         raise ProgramError("file size", f"{segment_base + segment_bytes} bytes", len(file))
-    return program_bytes, segment_base
+    return program_bytes, range(segment_base, segment_base + segment_bytes)

@@ -8,7 +8,9 @@ replace constants, temporaries last for one call.
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
+from math import prod
 
 import mlx.core as mx
 import numpy as np
@@ -21,12 +23,15 @@ from backends.mlx.program.program import Constant, Program
 from backends.mlx.runner import nodes
 
 # What MLX raises on operands that it refuses.
-_MLX_ERRORS = (ValueError, IndexError, OverflowError)
+_MLX_ERRORS = (ValueError, IndexError, OverflowError, RuntimeError)
 # A kernel's own errors (the checker's, the compiler's) must reach the caller as they are.
 _RUN_OTHER_CODE = frozenset({"MetalKernelNode", "IfNode", "ScanNode"})
 
 _IntOrVid = SCHEMA.tables["IntOrVid"].record
 _INT32_MIN, _INT32_MAX = -(2**31), 2**31 - 1
+
+# MLX ends the process where it gets no memory, so what cannot be had is refused before.
+MEMORY_BYTES = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 class Interpreter:
@@ -64,6 +69,7 @@ class Interpreter:
             slot.idx: _zeros(self.graph.meta(slot.idx))
             for slot in self.graph.record.mutable_buffer_map
         }
+        _check_memory("mutable buffers", sum(map(_bytes, self._mutable.values())))
         self._loaded.clear()
         self.cache.clear()
         if self.graph.record.init_chain_idx >= 0:
@@ -146,7 +152,11 @@ class Interpreter:
         return slot.idx in self._constants
 
     def set(self, slot, array: mx.array) -> None:
-        """Writes tensor slot `slot`. The verifier has seen that constants stay as they are."""
+        """Writes tensor slot `slot`. The verifier has seen that constants stay as they are.
+
+        Raises ProgramError for an array larger than the machine's memory; nothing has made it yet.
+        """
+        _check_memory("result", _bytes(array))
         if slot.idx in self._constants:
             self._loaded[slot.idx] = array
             self.cache.clear()
@@ -204,6 +214,16 @@ def _functions(graph: Graph) -> list[list[tuple]]:
 def _zeros(meta) -> mx.array:
     shape = verify.static_shape(meta, "mutable buffer")
     return mx.zeros(shape, scalar_type(meta.scalar_type, "mutable buffer").mlx)
+
+
+def _bytes(array: mx.array) -> int:
+    # MLX's own nbytes overflows.
+    return prod(array.shape) * array.itemsize
+
+
+def _check_memory(what: str, size: int) -> None:
+    if size > MEMORY_BYTES:
+        raise ProgramError(f"{what} bytes", f"at most this machine's {MEMORY_BYTES}", size)
 
 
 def _load(constant: Constant) -> mx.array:

@@ -134,6 +134,22 @@ def test_prepare_builds_the_kernels_of_all_branches(tmp_path, monkeypatch, caplo
     np.testing.assert_array_equal(np.array(runner(x)[0]), 3 * x + TABLE)
 
 
+def test_prepare_builds_kernels_for_few_rows_and_for_many(tmp_path, monkeypatch):
+    """x of 1 row lies in another address space than x of 3: see metal.CONSTANT_BELOW."""
+    file = scale_file(5)
+    graph = file.graph()
+    for meta in graph.tensor_meta:
+        if list(meta.shape) and meta.shape[0].value == 5:
+            meta.shape[0] = mlx_schema.ShapeDim(value=-1, min_value=1, max_value=5)
+    runner = Runner(file.write(tmp_path / "a.pte", graph))
+    monkeypatch.setattr(runtime, "_entries", {})
+    assert runner.prepare() == 2
+    monkeypatch.setattr(compile_, "compile_just_in_time", None)
+    for rows in (1, 2, 3, 5):
+        x = np.ones((rows, 3), np.float32)
+        np.testing.assert_array_equal(np.array(runner(x)[0]), 3 * x + TABLE)
+
+
 def test_prepare_leaves_buffers_as_they_are(tmp_path):
     x = np.ones((2,), np.float32)
     file = GraphFile(inputs=[x], outputs=[x], mutable=[x])

@@ -1,7 +1,8 @@
 """A run of a graph for the sake of its kernels: all branches are taken, no kernel is run.
 
 A kernel's text depends on the dtypes of its operands, which a program does not state for its
-temporaries; running the other nodes on zeros finds them.
+temporaries, and on which of them have fewer than `metal.CONSTANT_BELOW` elements. Running the
+other nodes on zeros finds out, with few rows and with enough of them.
 """
 
 from __future__ import annotations
@@ -16,20 +17,33 @@ def units(interpreter) -> list:
     """The `backends.mlx.metal.Unit` of every kernel that the main chain may reach; none on a Mac.
 
     The interpreter's mutable buffers keep their contents. Raises ProgramError where the graph
-    cannot run on inputs of zeros of the least size.
+    cannot run on zeros.
     """
+    # Imported here: programs without custom kernels need no Metal runtime.
+    from backends.mlx import metal
+
+    record = interpreter.graph.record
     with interpreter.rehearsing() as found:
-        record = interpreter.graph.record
-        interpreter(
-            [
-                _zeros(interpreter.graph.meta(slot.idx)) if slot.slot_type == TENSOR_SLOT else 0
-                for slot in record.input_map
-            ]
-        )
+        for size in (1, metal.CONSTANT_BELOW):
+            interpreter(
+                [
+                    _zeros(interpreter.graph.meta(slot.idx), size)
+                    if slot.slot_type == TENSOR_SLOT
+                    else 0
+                    for slot in record.input_map
+                ]
+            )
     return found
 
 
-def _zeros(meta) -> mx.array:
-    # A dimension may be bounded from below by 0 or 1: one of each is the least that does work.
-    shape = [dim.value if dim.value >= 0 else 1 for dim in meta.shape]
+def _zeros(meta, size: int) -> mx.array:
+    """An input of zeros whose dynamic dimensions are `size`, or as many as they may be."""
+    shape = [_fitting(dim, size) for dim in meta.shape]
     return mx.zeros(shape, scalar_type(meta.scalar_type, "input").mlx)
+
+
+def _fitting(dim, size: int) -> int:
+    if dim.value >= 0:
+        return dim.value
+    # Also where a dimension may be 0: one of it is the least that does work.
+    return size if dim.max_value < 0 else max(1, min(size, dim.max_value))

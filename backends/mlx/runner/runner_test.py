@@ -10,8 +10,15 @@ from torch.export import Dim
 
 from backends.mlx.program import Program, ProgramError
 from backends.mlx.program.dtypes import mx_dtype_name
-from backends.mlx.program.testing import GraphFile, export, mlx_schema
-from backends.mlx.runner import Runner
+from backends.mlx.program.testing import (
+    GraphFile,
+    IntOrVid,
+    MLXPartitioner,
+    export,
+    mlx_schema,
+    to_edge_transform_and_lower,
+)
+from backends.mlx.runner import Runner, interpreter
 
 torch.manual_seed(0)
 
@@ -214,6 +221,57 @@ def test_constant_affine_weight_is_dequantized_once(tmp_path):
         (weight,) = cache.values()
         weights.add(id(weight))
     assert weight.dtype == mx.float32 and len(weights) == 1
+
+
+def test_methods(tmp_path):
+    exported = torch.export.export(nn.Linear(8, 5), (torch.randn(2, 8),))
+    facts = {"get_eos_ids": [2, 7]}
+    edge = to_edge_transform_and_lower(
+        exported, partitioner=[MLXPartitioner()], constant_methods=facts
+    )
+    (tmp_path / "a.pte").write_bytes(edge.to_executorch().buffer)
+    program = Program(tmp_path / "a.pte")
+    assert Runner(program, "get_eos_ids")() == [2, 7]
+    assert Runner(program)(np.zeros((2, 8), np.float32))[0].shape == (2, 5)
+    with pytest.raises(ProgramError, match="method: expected one of .'forward', 'get_eos_ids'.,"):
+        Runner(program, "train")
+
+
+def test_arrays_beyond_the_machine_are_refused(tmp_path, monkeypatch):
+    x = np.zeros((3, 4), np.float32)
+    file = GraphFile(inputs=[x], outputs=[np.zeros((30, 4), np.float32)])
+    repeats = IntOrVid.from_literal(10)
+    file.chains[0].append(
+        mlx_schema.RepeatNode(x=file.input(0), out=file.output(0), repeats=repeats, axis=0)
+    )
+    runner = Runner(file.write(tmp_path / "a.pte"))
+    monkeypatch.setattr(interpreter, "MEMORY_BYTES", 10 * x.nbytes)
+    assert runner(x)[0].shape == (30, 4)
+    monkeypatch.setattr(interpreter, "MEMORY_BYTES", 10 * x.nbytes - 1)
+    with pytest.raises(ProgramError, match="RepeatNode: result bytes: expected at most this mach"):
+        runner(x)
+
+
+def test_mutable_buffers_beyond_the_machine_are_refused(tmp_path, monkeypatch):
+    x = np.zeros((3, 4), np.float32)
+    file = GraphFile(inputs=[x], outputs=[x], mutable=[x, x])
+    file.chains[0].append(mlx_schema.AddNode(a=file.input(0), b=file.buffer(1), out=file.output(0)))
+    file.write(tmp_path / "a.pte")
+    monkeypatch.setattr(interpreter, "MEMORY_BYTES", 2 * x.nbytes)
+    Runner(tmp_path / "a.pte")
+    monkeypatch.setattr(interpreter, "MEMORY_BYTES", 2 * x.nbytes - 1)
+    with pytest.raises(ProgramError, match="mutable buffers bytes: expected at most .* found 96"):
+        Runner(tmp_path / "a.pte")
+
+
+def test_everything_that_mlx_raises_names_the_node(tmp_path):
+    x = np.zeros((3, 4), np.float32)
+    file = GraphFile(inputs=[x], outputs=[x])
+    node = mlx_schema.BitwiseXorNode(a=file.input(0), b=file.input(0), out=file.output(0))
+    file.chains[0].append(node)
+    runner = Runner(file.write(tmp_path / "a.pte"))
+    with pytest.raises(ProgramError, match="BitwiseXorNode: expected operands that MLX accepts"):
+        runner(x)
 
 
 def test_partly_lowered_program_is_refused(tmp_path):
