@@ -50,11 +50,16 @@ class Runner:
         Without it a kernel is built when it is first reached. What was built before, by any
         process, is found in the cache of `metal`, which logs its progress. On a Mac, where MLX
         builds kernels itself, nothing is done and the number is 0.
+
+        Raises ProgramError where the method cannot run on zeros, and the compiler's CompileError.
         """
         # Imported here: programs without custom kernels need no Metal runtime.
         from backends.mlx import metal
 
-        units = [unit for each in self._interpreters for unit in rehearsal.units(each)]
+        try:
+            units = [unit for each in self._interpreters for unit in rehearsal.units(each)]
+        except ProgramError as error:
+            raise error.at(self.program.path) from error
         metal.prepare(units)
         return len({unit.key for unit in units})
 
