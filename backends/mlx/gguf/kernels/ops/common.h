@@ -7,7 +7,7 @@ using namespace metal;
 
 #define GGUF_UNROLL _Pragma("clang loop unroll(full)")
 
-// Where a field of a format's Block begins, in bytes. Metal has no <cstddef>.
+// Where a field of a format's Block begins, in bytes. Metal's specification names no offsetof.
 #define GGUF_OFFSET(field) __builtin_offsetof(Block, field)
 
 namespace gguf {

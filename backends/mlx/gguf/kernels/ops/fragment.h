@@ -48,7 +48,8 @@ struct RowRange {
     uint out(uint i) const { return first + i; }
 };
 
-// Stores a tile of products: its row n is output n0 + n of n_rows, its column m row m0 + m of `rows`.
+// Stores a tile of products: its row n is output n0 + n, one of n_rows; its column m is row m0 + m
+// of `rows`.
 template <typename OutT, typename Bias, typename Rows>
 inline void store(simdgroup_float8x8 tile, Fragment fragment, uint n0, uint m0, uint n_rows,
                   Rows rows, Bias bias, device OutT* out) {

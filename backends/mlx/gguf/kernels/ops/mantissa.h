@@ -1,15 +1,15 @@
 // Small integers as halves, made by placing their bits in a mantissa: no conversion.
 //
-// The half 2^E has the bits (15 + E) << 10; a number m below 1024 in its mantissa adds 2^(E - 10) m.
-// So 0x6400 + m is 1024 + m, and a field of bits that begins at bit k is 1024 + 2^k times its number.
-// The 2^E leaves later: as a constant, or with the sum of the activations that a product starts
-// from. Words hold two halves, and all of this is done to both at once.
+// The half 2^E has the bits (15 + E) << 10, and a number m below 1024 in its mantissa adds
+// 2^(E - 10) m. So the bits 0x6400 + m are those of 1024 + m; numbers in a field that begins at bit
+// k count 2^k times. The 2^E leaves later: as a constant, or with the sum of the activations that a
+// product starts from. A word holds two halves, and all of this is done to both at once.
 #pragma once
 #include "common.h"
 
 namespace gguf {
 
-// The bits of the half 2^E; and in both halves of a word.
+// The bits of the half 2^E, and of a pair of them.
 template <uint E>
 struct Power {
     enum : uint { BITS = (15 + E) << 10, PAIR = BITS * 0x00010001u };
@@ -18,7 +18,8 @@ struct Power {
 // 1024 + m, of the two numbers m of a word.
 inline half2 above_1024(uint numbers) { return as_type<half2>(numbers | Power<10>::PAIR); }
 
-// 1024 + 16 m, of the two numbers m of a word, which are below 64: shift and sum are one operation.
+// 1024 + 16 m, of the two numbers m of a word, which are below 64. The shift and the sum are one
+// operation.
 inline half2 above_1024_by_16(uint numbers) {
     return as_type<half2>((numbers << 4) + Power<10>::PAIR);
 }

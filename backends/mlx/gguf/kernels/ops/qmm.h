@@ -50,7 +50,8 @@ struct MatMat {
         threadgroup float* factors;
     };
 
-    // 16 weights of a row: runs RUNS part .. of groups i ..
+    // Decodes 16 weights of a row: RUNS runs from number RUNS part on, counted through the groups
+    // from i on.
     static void stage_weights(thread const Matrix& groups, uint i, uint part,
                               threadgroup Pair* staged) {
         constexpr uint RUNS = 16 / (2 * E);

@@ -10,10 +10,10 @@
 //   MatVec(lane, never): of that one of the LANES. `never` is false, which the compiler does not
 //   know: what depends on it stays in a register, where a constant would cost operations;
 //   first_weight(): where its weights begin in a block;
-//   step<WIDE>(x, x_stride, rows, offset, sum): adds the lane's part of one block of ROWS rows, which
-//   lies `offset` words from the start of each, to sum[row][row of x]. `x`: activations from the
-//   lane's first weight on; rows of x are `x_stride` elements apart. WIDE: they are aligned to 16
-//   bytes;
+//   step<WIDE>(x, x_stride, rows, offset, sum): adds the lane's part of one block of ROWS rows,
+//   which lies `offset` words from the start of each, to sum[row][row of x]. `x`: activations from
+//   the lane's first weight on; rows of x are `x_stride` elements apart. WIDE: they are aligned to
+//   16 bytes;
 //   WIDE_X: 1 if it gains from WIDE, else step<false> is all that is called;
 //   finish(sum): such a sum, over lanes too, as the output.
 #pragma once

@@ -20,10 +20,10 @@ namespace gguf {
 template <typename Word>
 struct BlockAt {
     device const Word* row;
-    uint at;
+    uint offset;
 
-    Word operator[](uint i) const { return row[at + i]; }
-    uint byte(uint i) const { return ((device const uchar*)row)[at * (uint)sizeof(Word) + i]; }
+    Word operator[](uint i) const { return row[offset + i]; }
+    uint byte(uint i) const { return ((device const uchar*)row)[offset * (uint)sizeof(Word) + i]; }
 };
 
 // Eight groups of a row, as the left operands of matrix products.
@@ -34,13 +34,15 @@ struct GroupedMatrix {
         GROUPS = F::WEIGHTS / F::GROUP,  // of a block
         HAS_OFFSETS = F::HAS_MINIMA,
     };
+    static_assert(GROUP == 16 || GROUP == 32, "Grouped: groups of 16 or 32 weights");
+    static_assert(F::WEIGHTS % GROUP == 0, "Grouped: whole groups in a block");
     typedef typename F::Word Word;
 
     device const Word* row;
     uint first;
 
-    void load(device const uchar* from, uint group) {
-        row = (device const Word*)from;
+    void load(device const uchar* start, uint group) {
+        row = (device const Word*)start;
         first = group;
     }
     BlockAt<Word> block(uint i) const {
@@ -56,12 +58,12 @@ struct GroupedMatrix {
     template <typename X>
     void quants(Words, uint i, uint t, thread typename X::Pair* q) const {
         constexpr uint E = GROUP / 8;
-        const uint at = ((first + i) % GROUPS * GROUP + 2 * E * t) / 4;
+        const uint four = ((first + i) % GROUPS * GROUP + 2 * E * t) / 4;
         half v[2 * E];
         if (E == 2)
-            F::quants4(block(i), at, v);
+            F::quants4(block(i), four, v);
         else
-            F::quants8(block(i), at / 2, v);
+            F::quants8(block(i), four / 2, v);
         GGUF_UNROLL
         for (uint e = 0; e < E; ++e) q[e] = X::exact(F::exact(v[e]), F::exact(v[e + E]));
     }
@@ -71,6 +73,7 @@ struct GroupedMatrix {
 template <typename F, uint ROWS, uint X_ROWS>
 struct GroupedMatVec {
     enum : uint { LANES = F::WEIGHTS / 16, WIDE_X = 0 };
+    static_assert((F::UNIT & (F::UNIT - 1)) == 0, "Grouped: UNIT is a power of two");
     typedef typename F::Word Word;
 
     uint part;
@@ -80,8 +83,8 @@ struct GroupedMatVec {
     uint first_weight() const { return 16 * part; }
 
     template <bool WIDE, typename InT>
-    void step(device const InT* x, uint x_stride, device const Word* const thread* rows, uint at,
-              thread float* sum) const {
+    void step(device const InT* x, uint x_stride, device const Word* const thread* rows,
+              uint offset, thread float* sum) const {
         typename Activation<InT>::Staged v[X_ROWS][16];
         float start[X_ROWS], scaled_sum[X_ROWS];
         GGUF_UNROLL
@@ -93,7 +96,7 @@ struct GroupedMatVec {
         const uint group = 16 * part / F::GROUP;
         GGUF_UNROLL
         for (uint r = 0; r < ROWS; ++r) {
-            const BlockAt<Word> block = {rows[r], at};
+            const BlockAt<Word> block = {rows[r], offset};
             float s[X_ROWS];
             GGUF_UNROLL
             for (uint m = 0; m < X_ROWS; ++m) s[m] = start[m];
@@ -110,9 +113,9 @@ struct GroupedMatVec {
             }
             GGUF_UNROLL
             for (uint m = 0; m < X_ROWS; ++m) {
-                thread float* to = sum + r * X_ROWS + m;
-                if (F::HAS_MINIMA) *to = fma(F::minimum(block, group), scaled_sum[m], *to);
-                *to = fma(F::scale(block, group), s[m], *to);
+                thread float& total = sum[r * X_ROWS + m];
+                if (F::HAS_MINIMA) total = fma(F::minimum(block, group), scaled_sum[m], total);
+                total = fma(F::scale(block, group), s[m], total);
             }
         }
     }
@@ -147,8 +150,8 @@ struct Grouped {
     }
 
     // Weights 16 i .. 16 i + 15 of a block.
-    static void decode16(device const uchar* from, uint i, thread float* w) {
-        const BlockAt<Word> block = {(device const Word*)from, 0};
+    static void decode16(device const uchar* bytes, uint i, thread float* w) {
+        const BlockAt<Word> block = {(device const Word*)bytes, 0};
         const uint group = 16 * i / F::GROUP;
         const float scale = F::scale(block, group);
         GGUF_UNROLL
@@ -164,18 +167,17 @@ struct Grouped {
     }
 };
 
-// The half that is word i.
-inline float half_at(BlockAt<ushort> block, uint i) { return (float)as_type<half>(block[i]); }
+// The half at byte i, which is even.
+inline float half_at(BlockAt<ushort> block, uint i) { return (float)as_type<half>(block[i / 2]); }
 
 // Four bytes from word i on.
 inline uint word_at(BlockAt<ushort> block, uint i) {
     return as_type<uint>(ushort2(block[i], block[i + 1]));
 }
 
-// The bytes of a word, at most 63 each, as halves 1024 + 16 byte: at bit 4 of a mantissa.
+// The bytes of a word, at most 63 each, as halves 1024 + 16 byte.
 inline void bytes4(uint word, thread half* h) {
-    const half2 h02 = as_type<half2>(((word & 0x00FF00FFu) << 4) + 0x64006400u);
-    const half2 h13 = as_type<half2>((word >> 4 & 0x0FF00FF0u) | 0x64006400u);
+    const half2 h02 = even_bytes(word), h13 = odd_bytes(word);
     h[0] = h02.x;
     h[1] = h13.x;
     h[2] = h02.y;

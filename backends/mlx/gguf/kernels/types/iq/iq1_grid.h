@@ -183,12 +183,11 @@ constant ushort IQ1_GRID[2048] = {
 inline void iq1_values8(uint entry, bool minus, thread half* q) {
     const uint numbers = IQ1_GRID[entry], spread = numbers | numbers << 8;
     const half shift = minus ? -17.125h : -16.875h;
-    // A number at bit 6 of a mantissa: the half 1024 + 64 n. Numbers k and k + 4 are 16 bits
-    // apart.
+    // A number at bit 6 of a mantissa: the half 1024 + 64 n (see mantissa.h). Numbers k and k + 4
+    // are 16 bits apart.
     GGUF_UNROLL
     for (uint k = 0; k < 4; ++k) {
-        const uint fields = spread << (6 - 2 * k) & 0x00C000C0u;
-        const half2 n = as_type<half2>(fields | 0x64006400u);
+        const half2 n = above_1024(spread << (6 - 2 * k) & 0x00C000C0u);
         q[k] = fma(n.x, 0.015625h, shift);
         q[k + 4] = fma(n.y, 0.015625h, shift);
     }

@@ -18,18 +18,24 @@ struct IQ1_M : Grouped<IQ1_M, ushort> {
         uchar high[16];
         ushort scales[4];
     };
+    static_assert(sizeof(Block) == 56, "block_iq1_m has 56 bytes");
     enum : uint { WEIGHTS = 256, BYTES = sizeof(Block), GROUP = 16 };
+    enum : uint {
+        QUANTS = GGUF_OFFSET(quants),
+        HIGH = GGUF_OFFSET(high),
+        SCALES = GGUF_OFFSET(scales)
+    };
 
     static float scale(BlockAt<Word> block, uint g) {
-        const uint x = word_at(block, 24), y = word_at(block, 26);
+        const uint x = word_at(block, SCALES / 2), y = word_at(block, SCALES / 2 + 2);
         const uint quarters = (x >> 8 & 0x00F000F0u) | (y & 0xF000F000u);
         const float d = (float)as_type<half>((ushort)((quarters >> 4 & 0x0F0F) | quarters >> 16));
-        const uint scale = (uint)block[24 + g / 4] >> g % 4 * 3 & 7;
+        const uint scale = (uint)block[SCALES / 2 + g / 4] >> g % 4 * 3 & 7;
         return d * (float)(1 + 2 * scale);
     }
     static void quants8(BlockAt<Word> block, uint i, thread half* q) {
-        const uint high = block.byte(32 + i / 2) >> i % 2 * 4;
-        iq1_values8(block.byte(i) | (high & 7) << 8, high & 8, q);
+        const uint high = block.byte(HIGH + i / 2) >> i % 2 * 4;
+        iq1_values8(block.byte(QUANTS + i) | (high & 7) << 8, high & 8, q);
     }
 };
 

@@ -15,15 +15,17 @@ struct IQ1_S : Grouped<IQ1_S, ushort> {
         uchar quants[32];
         ushort high[8];
     };
+    static_assert(sizeof(Block) == 50, "block_iq1_s has 50 bytes");
     enum : uint { WEIGHTS = 256, BYTES = sizeof(Block), GROUP = 32 };
+    enum : uint { D = GGUF_OFFSET(d), QUANTS = GGUF_OFFSET(quants), HIGH = GGUF_OFFSET(high) };
 
     static float scale(BlockAt<Word> block, uint g) {
-        const uint high = block[17 + g];
-        return half_at(block, 0) * (float)(1 + 2 * (high >> 12 & 7));
+        const uint high = block[HIGH / 2 + g];
+        return half_at(block, D) * (float)(1 + 2 * (high >> 12 & 7));
     }
     static void quants8(BlockAt<Word> block, uint i, thread half* q) {
-        const uint high = block[17 + i / 4];
-        iq1_values8(block.byte(2 + i) | (high >> 3 * (i % 4) & 7) << 8, high >> 15, q);
+        const uint high = block[HIGH / 2 + i / 4];
+        iq1_values8(block.byte(QUANTS + i) | (high >> 3 * (i % 4) & 7) << 8, high >> 15, q);
     }
 };
 

@@ -109,14 +109,22 @@ struct IQ2_S : Grouped<IQ2_S, ushort> {
         uchar high[8];
         uchar scales[8];
     };
+    static_assert(sizeof(Block) == 82, "block_iq2_s has 82 bytes");
     enum : uint { WEIGHTS = 256, BYTES = sizeof(Block), GROUP = 16 };
+    enum : uint {
+        D = GGUF_OFFSET(d),
+        QUANTS = GGUF_OFFSET(quants),
+        SIGNS = GGUF_OFFSET(signs),
+        HIGH = GGUF_OFFSET(high),
+        SCALES = GGUF_OFFSET(scales)
+    };
 
     static float scale(BlockAt<Word> block, uint g) {
-        return half_at(block, 0) * iq2_scale(block.byte(74 + g / 2) >> g % 2 * 4);
+        return half_at(block, D) * iq2_scale(block.byte(SCALES + g / 2) >> g % 2 * 4);
     }
     static void quants8(BlockAt<Word> block, uint i, thread half* q) {
-        const uint high = block.byte(66 + i / 4) >> i % 4 * 2 & 3;
-        iq2_values8(IQ2_S_GRID[block.byte(2 + i) | high << 8], block.byte(34 + i), 0, q);
+        const uint high = block.byte(HIGH + i / 4) >> i % 4 * 2 & 3;
+        iq2_values8(IQ2_S_GRID[block.byte(QUANTS + i) | high << 8], block.byte(SIGNS + i), 0, q);
     }
 };
 

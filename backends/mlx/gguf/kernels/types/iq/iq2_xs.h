@@ -63,13 +63,15 @@ struct IQ2_XS : Grouped<IQ2_XS, ushort> {
         ushort quants[32];
         uchar scales[8];
     };
+    static_assert(sizeof(Block) == 74, "block_iq2_xs has 74 bytes");
     enum : uint { WEIGHTS = 256, BYTES = sizeof(Block), GROUP = 16 };
+    enum : uint { D = GGUF_OFFSET(d), QUANTS = GGUF_OFFSET(quants), SCALES = GGUF_OFFSET(scales) };
 
     static float scale(BlockAt<Word> block, uint g) {
-        return half_at(block, 0) * iq2_scale(block.byte(66 + g / 2) >> g % 2 * 4);
+        return half_at(block, D) * iq2_scale(block.byte(SCALES + g / 2) >> g % 2 * 4);
     }
     static void quants8(BlockAt<Word> block, uint i, thread half* q) {
-        const uint word = block[1 + i];
+        const uint word = block[QUANTS / 2 + i];
         iq2_values8(IQ2_XS_GRID[word & 511], word >> 9, eighth_sign(word >> 9), q);
     }
 };

@@ -40,15 +40,17 @@ struct IQ2_XXS : Grouped<IQ2_XXS, ushort> {
         half d;
         ushort quants[32];
     };
+    static_assert(sizeof(Block) == 66, "block_iq2_xxs has 66 bytes");
     enum : uint { WEIGHTS = 256, BYTES = sizeof(Block), GROUP = 32 };
+    enum : uint { D = GGUF_OFFSET(d), QUANTS = GGUF_OFFSET(quants) };
 
     static float scale(BlockAt<Word> block, uint g) {
-        return half_at(block, 0) * iq2_scale((uint)block[4 + 4 * g] >> 12);
+        return half_at(block, D) * iq2_scale((uint)block[QUANTS / 2 + 3 + 4 * g] >> 12);
     }
     static void quants8(BlockAt<Word> block, uint i, thread half* q) {
         const uint group = i / 4, run = i % 4;
-        const uint signs = word_at(block, 3 + 4 * group) >> 7 * run & 127;
-        const uint entry = IQ2_XXS_GRID[block.byte(2 + 8 * group + run)];
+        const uint signs = word_at(block, QUANTS / 2 + 2 + 4 * group) >> 7 * run & 127;
+        const uint entry = IQ2_XXS_GRID[block.byte(QUANTS + 8 * group + run)];
         iq2_values8(entry, signs, eighth_sign(signs), q);
     }
 };

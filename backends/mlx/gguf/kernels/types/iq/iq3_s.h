@@ -6,8 +6,7 @@
 //   bytes 74-105   signs, bit k of byte 74 + i of weight 8 i + k
 //   bytes 106-109  8 scales of 4 bits, the first in the low half of its byte
 #pragma once
-#include "../grouped.h"
-#include "../signs.h"
+#include "iq3_values.h"
 
 namespace gguf {
 
@@ -66,29 +65,31 @@ struct IQ3_S : Grouped<IQ3_S, ushort> {
         uchar signs[32];
         uchar scales[4];
     };
+    static_assert(sizeof(Block) == 110, "block_iq3_s has 110 bytes");
     enum : uint { WEIGHTS = 256, BYTES = sizeof(Block), GROUP = 32 };
+    enum : uint { FIRST = 1, STEP = 2 };
+    enum : uint {
+        D = GGUF_OFFSET(d),
+        QUANTS = GGUF_OFFSET(quants),
+        NINTH = GGUF_OFFSET(ninth),
+        SIGNS = GGUF_OFFSET(signs),
+        SCALES = GGUF_OFFSET(scales)
+    };
 
     static float scale(BlockAt<Word> block, uint g) {
-        const uint scale = block.byte(106 + g / 2) >> g % 2 * 4 & 15;
-        return half_at(block, 0) * (float)(1 + 2 * scale);
+        const uint scale = block.byte(SCALES + g / 2) >> g % 2 * 4 & 15;
+        return half_at(block, D) * (float)(1 + 2 * scale);
     }
     static void quants8(BlockAt<Word> block, uint i, thread half* q) {
-        const uint ninth = block.byte(66 + i / 4) >> i % 4 * 2;
-        const uint first = IQ3_S_GRID[block.byte(2 + 2 * i) | (ninth & 1) << 8];
-        const uint second = IQ3_S_GRID[block.byte(3 + 2 * i) | (ninth & 2) << 7];
+        const uint ninth = block.byte(NINTH + i / 4) >> i % 4 * 2;
+        const uint first = IQ3_S_GRID[block.byte(QUANTS + 2 * i) | (ninth & 1) << 8];
+        const uint second = IQ3_S_GRID[block.byte(QUANTS + 1 + 2 * i) | (ninth & 2) << 7];
         const uint entries = first | second << 16;
         half2 v[4];
-        GGUF_UNROLL
-        for (uint k = 0; k < 4; k += 2) {
-            // Numbers at bits 0 and 4 of mantissas: the halves 1024 + n and 1024 + 16 n.
-            const uint numbers = entries >> 4 * k;
-            const half2 a = as_type<half2>((numbers & 0x00070007u) | 0x64006400u);
-            const half2 b = as_type<half2>((numbers & 0x00700070u) | 0x64006400u);
-            v[k] = half2(fma(a.x, 2.0h, -2047.0h), fma(a.y, 2.0h, -2047.0h));
-            v[k + 1] = half2(fma(b.x, 0.125h, -127.0h), fma(b.y, 0.125h, -127.0h));
-        }
-        signed8(v[0], v[1], v[2], v[3], block.byte(74 + i), 0, q);
+        iq3_values8<IQ3_S>(entries, v);
+        signed8(v[0], v[1], v[2], v[3], block.byte(SIGNS + i), 0, q);
     }
+    static half value(half linear) { return linear; }
 };
 
 }  // namespace gguf

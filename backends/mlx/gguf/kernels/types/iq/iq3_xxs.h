@@ -5,8 +5,7 @@
 //   bytes 66-97  a word for each sub-block: four times 7 sign bits (see signs.h) and the scale
 //                in its 4 highest bits
 #pragma once
-#include "../grouped.h"
-#include "../signs.h"
+#include "iq3_values.h"
 
 namespace gguf {
 
@@ -43,29 +42,29 @@ struct IQ3_XXS : Grouped<IQ3_XXS, ushort> {
         uchar quants[64];
         uchar scales_and_signs[32];
     };
+    static_assert(sizeof(Block) == 98, "block_iq3_xxs has 98 bytes");
     enum : uint { WEIGHTS = 256, BYTES = sizeof(Block), GROUP = 32 };
+    enum : uint { FIRST = 4, STEP = 8 };
+    enum : uint {
+        D = GGUF_OFFSET(d),
+        QUANTS = GGUF_OFFSET(quants),
+        SCALES_AND_SIGNS = GGUF_OFFSET(scales_and_signs)
+    };
 
     static float scale(BlockAt<Word> block, uint g) {
-        return half_at(block, 0) * (0.5f + (float)((uint)block[34 + 2 * g] >> 12)) * 0.5f;
+        return half_at(block, D) *
+               (0.5f + (float)((uint)block[SCALES_AND_SIGNS / 2 + 1 + 2 * g] >> 12)) * 0.5f;
     }
     static void quants8(BlockAt<Word> block, uint i, thread half* q) {
-        const uint first = IQ3_XXS_GRID[block.byte(2 + 2 * i)];
-        const uint second = IQ3_XXS_GRID[block.byte(3 + 2 * i)];
+        const uint first = IQ3_XXS_GRID[block.byte(QUANTS + 2 * i)];
+        const uint second = IQ3_XXS_GRID[block.byte(QUANTS + 1 + 2 * i)];
         const uint entries = first | second << 16;
         half2 v[4];
-        GGUF_UNROLL
-        for (uint k = 0; k < 4; k += 2) {
-            // Numbers at bits 0 and 4 of mantissas: the halves 1024 + n and 1024 + 16 n.
-            const uint numbers = entries >> 4 * k;
-            const half2 a = as_type<half2>((numbers & 0x00070007u) | 0x64006400u);
-            const half2 b = as_type<half2>((numbers & 0x00700070u) | 0x64006400u);
-            v[k] = half2(value(fma(a.x, 8.0h, -8188.0h)), value(fma(a.y, 8.0h, -8188.0h)));
-            v[k + 1] = half2(value(fma(b.x, 0.5h, -508.0h)), value(fma(b.y, 0.5h, -508.0h)));
-        }
-        const uint signs = word_at(block, 33 + i / 4 * 2) >> 7 * (i % 4) & 127;
+        iq3_values8<IQ3_XXS>(entries, v);
+        const uint signs = word_at(block, SCALES_AND_SIGNS / 2 + i / 4 * 2) >> 7 * (i % 4) & 127;
         signed8(v[0], v[1], v[2], v[3], signs, eighth_sign(signs), q);
     }
-    // Of 4 + 8 n: the same, but 62 for 60.
+    // 62 for 60, that of n = 7.
     static half value(half linear) { return linear < 60.0h ? linear : 62.0h; }
 };
 

@@ -12,11 +12,13 @@ struct IQ4_NL : Grouped<IQ4_NL, ushort> {
         half d;
         uchar quants[16];
     };
+    static_assert(sizeof(Block) == 18, "block_iq4_nl has 18 bytes");
     enum : uint { WEIGHTS = 32, BYTES = sizeof(Block), GROUP = 32 };
+    enum : uint { D = GGUF_OFFSET(d), QUANTS = GGUF_OFFSET(quants) };
 
-    static float scale(BlockAt<Word> block, uint) { return half_at(block, 0); }
+    static float scale(BlockAt<Word> block, uint) { return half_at(block, D); }
     static void quants4(BlockAt<Word> block, uint i, thread half* q) {
-        look_up4(IQ4_VALUES, word_at(block, 1 + i % 4 * 2) >> i / 4 * 4, q);
+        look_up4(IQ4_VALUES, word_at(block, QUANTS / 2 + i % 4 * 2) >> i / 4 * 4, q);
     }
 };
 

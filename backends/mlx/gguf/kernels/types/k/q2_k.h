@@ -16,6 +16,8 @@ struct Q2_K : Grouped<Q2_K, uint> {
         half d;
         half dmin;
     };
+    static_assert(sizeof(Block) == 84, "block_q2_K has 84 bytes");
+    static_assert(GGUF_OFFSET(dmin) == GGUF_OFFSET(d) + 2, "the pair that factors() reads");
     enum : uint {
         WEIGHTS = 256,
         BYTES = sizeof(Block),
@@ -24,16 +26,21 @@ struct Q2_K : Grouped<Q2_K, uint> {
         ZERO = 1024,
         UNIT = 16
     };
+    enum : uint {
+        FACTORS = GGUF_OFFSET(factors),
+        QUANTS = GGUF_OFFSET(quants),
+        D_AND_DMIN = GGUF_OFFSET(d)
+    };
 
     static float scale(BlockAt<Word> block, uint g) {
-        return (float)factors(block).x * (float)(block.byte(g) & 15);
+        return (float)factors(block).x * (float)(block.byte(FACTORS + g) & 15);
     }
     static float minimum(BlockAt<Word> block, uint g) {
-        return -(float)factors(block).y * (float)(block.byte(g) >> 4);
+        return -(float)factors(block).y * (float)(block.byte(FACTORS + g) >> 4);
     }
-    static half2 factors(BlockAt<Word> block) { return as_type<half2>(block[20]); }
+    static half2 factors(BlockAt<Word> block) { return as_type<half2>(block[D_AND_DMIN / 4]); }
     static void quants4(BlockAt<Word> block, uint i, thread half* q) {
-        const uint word = block[4 + two_bit_byte(i) / 4] >> two_bit_shift(i);
+        const uint word = block[QUANTS / 4 + two_bit_byte(i) / 4] >> two_bit_shift(i);
         bytes4(word & 0x03030303u, q);
     }
 };

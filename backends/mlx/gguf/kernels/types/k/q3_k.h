@@ -18,6 +18,7 @@ struct Q3_K : Grouped<Q3_K, ushort> {
         uchar scales[12];
         half d;
     };
+    static_assert(sizeof(Block) == 110, "block_q3_K has 110 bytes");
     enum : uint {
         WEIGHTS = 256,
         BYTES = sizeof(Block),
@@ -25,15 +26,21 @@ struct Q3_K : Grouped<Q3_K, ushort> {
         ZERO = 1024 + 16 * 4,
         UNIT = 16
     };
+    enum : uint {
+        THIRD = GGUF_OFFSET(third),
+        QUANTS = GGUF_OFFSET(quants),
+        SCALES = GGUF_OFFSET(scales),
+        D = GGUF_OFFSET(d)
+    };
 
     static float scale(BlockAt<Word> block, uint g) {
-        const uint low = block.byte(96 + g % 8) >> g / 8 * 4 & 15;
-        const uint high = block.byte(104 + g % 4) >> g / 4 * 2 & 3;
-        return half_at(block, 54) * (float)((int)(low | high << 4) - 32);
+        const uint low = block.byte(SCALES + g % 8) >> g / 8 * 4 & 15;
+        const uint high = block.byte(SCALES + 8 + g % 4) >> g / 4 * 2 & 3;
+        return half_at(block, D) * (float)((int)(low | high << 4) - 32);
     }
     static void quants4(BlockAt<Word> block, uint i, thread half* q) {
-        const uint low = word_at(block, 16 + two_bit_byte(i) / 2) >> two_bit_shift(i);
-        const uint third = word_at(block, i % 8 * 2) >> i / 8;
+        const uint low = word_at(block, QUANTS / 2 + two_bit_byte(i) / 2) >> two_bit_shift(i);
+        const uint third = word_at(block, THIRD / 2 + i % 8 * 2) >> i / 8;
         bytes4((low & 0x03030303u) | (third & 0x01010101u) << 2, q);
     }
 };

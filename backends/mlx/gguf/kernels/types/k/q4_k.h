@@ -15,7 +15,11 @@ struct Q4_K {
         uchar scales[12];
         uchar quants[128];
     };
+    static_assert(sizeof(Block) == 144, "block_q4_K has 144 bytes");
+    static_assert(GGUF_OFFSET(d) == 0 && GGUF_OFFSET(dmin) == 2 && GGUF_OFFSET(scales) == 4,
+                  "the factors of six_bit.h");
     enum : uint { WEIGHTS = 256, BYTES = sizeof(Block) };
+    enum : uint { QUANTS = GGUF_OFFSET(quants) };
     typedef uint4 Word;  // the widest load that the alignment of the blocks allows
 
     // Weights 16 i .. 16 i + 15 of a block.
@@ -23,7 +27,7 @@ struct Q4_K {
         SixBitFactors factors;
         factors.load(*(device const uint4*)block);
         const float scale = factors.scale(i / 2), minimum = factors.minimum(i / 2);
-        device const uchar* q = block + 16 + i / 4 * 32 + i % 2 * 16;
+        device const uchar* q = block + QUANTS + i / 4 * 32 + i % 2 * 16;
         const uint shift = i / 2 % 2 * 4;
         GGUF_UNROLL
         for (uint k = 0; k < 16; ++k) w[k] = fma(scale, (float)(q[k] >> shift & 15), minimum);
@@ -33,12 +37,12 @@ struct Q4_K {
     struct Matrix {
         enum : uint { GROUP = 32, BITS = 4, HAS_OFFSETS = 1 };
 
-        device const uchar* quants_from;
+        device const uchar* block_quants;
         SixBitFactors factors;
 
         void load(device const uchar* row, uint group) {
             device const uchar* block = row + group / 8 * BYTES;
-            quants_from = block + 16;
+            block_quants = block + QUANTS;
             factors.load(*(device const uint4*)block);
         }
         float scale(uint i) const { return factors.scale(i); }
@@ -47,46 +51,44 @@ struct Q4_K {
         // Weights 8 t .. 8 t + 7 of group i: q[e] is the pair of weights e and e + 4.
         typedef uint2 Words;
         Words words(uint i, uint t) const {
-            return *(device const uint2*)(quants_from + i / 2 * 32 + 8 * t);
+            return *(device const uint2*)(block_quants + i / 2 * 32 + 8 * t);
         }
         template <typename X>
         void quants(Words w, uint i, uint, thread typename X::Pair* q) const {
             const ushort2 a = as_type<ushort2>(w.x), b = as_type<ushort2>(w.y);
             const uint even = as_type<uint>(ushort2(a.x, b.x));
             const uint odd = as_type<uint>(ushort2(a.y, b.y));
-            const uint at = i % 2 * 4;
-            q[0] = pair<X, BITS>(field<X, BITS, 4>(even, at));
-            q[1] = pair<X, BITS>(field<X, BITS, 4>(even, at + 8));
-            q[2] = pair<X, BITS>(field<X, BITS, 4>(odd, at));
-            q[3] = pair<X, BITS>(field<X, BITS, 4>(odd, at + 8));
+            const uint bit = i % 2 * 4;
+            q[0] = pair<X, BITS>(field<X, BITS, 4>(even, bit));
+            q[1] = pair<X, BITS>(field<X, BITS, 4>(even, bit + 8));
+            q[2] = pair<X, BITS>(field<X, BITS, 4>(odd, bit));
+            q[3] = pair<X, BITS>(field<X, BITS, 4>(odd, bit + 8));
         }
     };
 
-    // No conversions: the half with bits 0x6400 | q << 4 is exactly 1024 + 16 q, and a half
-    // is a free operand of a float FMA. The 1024 leaves with the sum of x, which the minima
-    // need anyway. (1024 + q would lose four bits more to it.)
+    // No conversions: a quant becomes the half 1024 + 16 q (see mantissa.h), and a half is a free
+    // operand of a float FMA. The 1024 leaves with the sum of x, which the minima need anyway.
+    // (1024 + q would lose four bits more to it.)
     struct LaneQuants {
         typedef uint4 Words;
 
-        uint from;      // where the lane's quants are in a block, in words
+        uint first;     // where the lane's quants are in a block, in words
         uint low_mask;  // 0x000F000F, kept from the compiler: known, it would be moved
                         // behind the shift and cost one operation more
 
         LaneQuants(uint lane, bool never) {
-            from = 1 + 2 * lane;
+            first = QUANTS / sizeof(Word) + 2 * lane;
             low_mask = never ? ~0u : 0x000F000Fu;
         }
-        void load(device const Word* row, uint at, uint part, thread uint4& words) const {
-            words = row[at + from + part];
+        void load(device const Word* row, uint offset, uint part, thread uint4& words) const {
+            words = row[offset + first + part];
         }
         template <typename X>
         void dot4(thread const uint4& words, uint c, thread const X* xl, thread const X* xh,
                   thread float& a, thread float& b) const {
             const uint w = words[c], v = w >> 8;
-            const half2 l02 = as_type<half2>(((w & low_mask) << 4) + 0x64006400u);
-            const half2 l13 = as_type<half2>(((v & low_mask) << 4) + 0x64006400u);
-            const half2 h02 = as_type<half2>((w & 0x00F000F0u) | 0x64006400u);
-            const half2 h13 = as_type<half2>((v & 0x00F000F0u) | 0x64006400u);
+            const half2 l02 = above_1024_by_16(w & low_mask), l13 = above_1024_by_16(v & low_mask);
+            const half2 h02 = above_1024(w & 0x00F000F0u), h13 = above_1024(v & 0x00F000F0u);
             dot2(l02, xl, h02, xh, a, b);
             dot2(l13, xl + 1, h13, xh + 1, a, b);
         }

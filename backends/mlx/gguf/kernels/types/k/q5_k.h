@@ -17,7 +17,11 @@ struct Q5_K {
         uchar high[32];
         uchar quants[128];
     };
+    static_assert(sizeof(Block) == 176, "block_q5_K has 176 bytes");
+    static_assert(GGUF_OFFSET(d) == 0 && GGUF_OFFSET(dmin) == 2 && GGUF_OFFSET(scales) == 4,
+                  "the factors of six_bit.h");
     enum : uint { WEIGHTS = 256, BYTES = sizeof(Block) };
+    enum : uint { HIGH = GGUF_OFFSET(high), QUANTS = GGUF_OFFSET(quants) };
     typedef uint4 Word;  // the widest load that the alignment of the blocks allows
 
     // Weights 16 i .. 16 i + 15 of a block.
@@ -26,8 +30,8 @@ struct Q5_K {
         factors.load(*(device const uint4*)block);
         const uint s = i / 2;
         const float scale = factors.scale(s), minimum = factors.minimum(s);
-        device const uchar* high = block + 16 + i % 2 * 16;
-        device const uchar* q = block + 48 + i / 4 * 32 + i % 2 * 16;
+        device const uchar* high = block + HIGH + i % 2 * 16;
+        device const uchar* q = block + QUANTS + i / 4 * 32 + i % 2 * 16;
         const uint shift = s % 2 * 4;
         GGUF_UNROLL
         for (uint k = 0; k < 16; ++k) {
@@ -55,8 +59,8 @@ struct Q5_K {
             uint2 nibbles, bits;
         };
         Words words(uint i, uint t) const {
-            return {*(device const uint2*)(block + 48 + i / 2 * 32 + 8 * t),
-                    *(device const uint2*)(block + 16 + 8 * t)};
+            return {*(device const uint2*)(block + QUANTS + i / 2 * 32 + 8 * t),
+                    *(device const uint2*)(block + HIGH + 8 * t)};
         }
         template <typename X>
         void quants(Words w, uint i, uint, thread typename X::Pair* q) const {
@@ -74,15 +78,15 @@ struct Q5_K {
         }
     };
 
-    // No conversions: the five bits are put together for four bytes at once; the half with bits
-    // 0x6400 | q << 4 is exactly 1024 + 16 q, and its 1024 leaves with the sum of x (see q4_k.h).
+    // No conversions: the five bits are put together for four bytes at once, which become halves
+    // 1024 + 16 q (see mantissa.h), whose 1024 leaves with the sum of x (see q4_k.h).
     struct LaneQuants {
         struct Words {
             uint4 nibbles;
             uint4 bits;
         };
 
-        uint from;   // where the lane's quants are in a block, in words
+        uint first;  // where the lane's quants are in a block, in words
         uint shift;  // of the lane's first sub-block among the fifth bits
 
         // Masks, kept from the compiler: known, they would be moved behind the shifts and cost
@@ -90,14 +94,14 @@ struct Q5_K {
         uint fifths, bytes;
 
         LaneQuants(uint lane, bool never) {
-            from = 3 + 2 * lane;
+            first = QUANTS / sizeof(Word) + 2 * lane;
             shift = 2 * lane;
             fifths = never ? ~0u : 0x01010101u;
             bytes = never ? ~0u : 0x00FF00FFu;
         }
-        void load(device const Word* row, uint at, uint part, thread Words& words) const {
-            words.nibbles = row[at + from + part];
-            words.bits = row[at + 1 + part];
+        void load(device const Word* row, uint offset, uint part, thread Words& words) const {
+            words.nibbles = row[offset + first + part];
+            words.bits = row[offset + HIGH / sizeof(Word) + part];
         }
         template <typename X>
         void dot4(thread const Words& words, uint c, thread const X* xl, thread const X* xh,
@@ -105,11 +109,9 @@ struct Q5_K {
             const uint w = words.nibbles[c], bits = words.bits[c] >> shift;
             const uint l = (w & 0x0F0F0F0Fu) + ((bits & fifths) << 4);
             const uint h = (w >> 4 & 0x0F0F0F0Fu) + ((bits & 2 * fifths) << 3);
-            dot2(even(l), xl, even(h), xh, a, b);
-            dot2(odd(l), xl + 1, odd(h), xh + 1, a, b);
+            dot2(above_1024_by_16(l & bytes), xl, above_1024_by_16(h & bytes), xh, a, b);
+            dot2(odd_bytes(l), xl + 1, odd_bytes(h), xh + 1, a, b);
         }
-        half2 even(uint q) const { return as_type<half2>(((q & bytes) << 4) + 0x64006400u); }
-        static half2 odd(uint q) { return as_type<half2>((q >> 4 & 0x0FF00FF0u) | 0x64006400u); }
         static float centred(float sum, float x_sum) { return sum - 1024.0f * x_sum; }
     };
     template <uint ROWS, uint X_ROWS>

@@ -20,7 +20,14 @@ struct Q6_K {
         int8_t scales[16];
         half d;
     };
+    static_assert(sizeof(Block) == 210, "block_q6_K has 210 bytes");
     enum : uint { WEIGHTS = 256, BYTES = sizeof(Block) };
+    enum : uint {
+        LOW = GGUF_OFFSET(low),
+        HIGH = GGUF_OFFSET(high),
+        SCALES = GGUF_OFFSET(scales),
+        D = GGUF_OFFSET(d)
+    };
     typedef ushort Word;  // the widest load that the alignment of the blocks allows
 
     // Weights 16 i .. 16 i + 15 of a block.
@@ -50,10 +57,10 @@ struct Q6_K {
         void load(device const uchar* row, uint group) {
             device const uchar* block = row + group / 16 * BYTES;
             const uint h = group / 8 % 2;
-            low = (device const Word*)(block + 64 * h);
-            high = (device const Word*)(block + 128 + 32 * h);
-            scales = (device const int8_t*)(block + 192 + 8 * h);
-            d = (float)*(device const half*)(block + 208);
+            low = (device const Word*)(block + LOW + 64 * h);
+            high = (device const Word*)(block + HIGH + 32 * h);
+            scales = (device const int8_t*)(block + SCALES + 8 * h);
+            d = (float)*(device const half*)(block + D);
         }
         float scale(uint i) const { return d * (float)scales[i]; }
         // What each weight of group i has besides scale times its operand 64 + q.
@@ -97,9 +104,9 @@ struct Q6_K {
         MatVec(uint lane, bool) {
             h = lane / 4;
             j = lane % 4;
-            low = 32 * h + 4 * j;
-            high = 64 + 16 * h + 4 * j;
-            scales = 192 + 8 * h + j / 2;
+            low = LOW / 2 + 32 * h + 4 * j;
+            high = HIGH / 2 + 16 * h + 4 * j;
+            scales = SCALES + 8 * h + j / 2;
         }
 
         // Eight bytes as four words: words[2 i] holds bytes 4 i and 4 i + 2 in the low
@@ -115,7 +122,7 @@ struct Q6_K {
 
         template <bool WIDE, typename InT>
         void step(device const InT* x, uint x_stride, device const Word* const thread* rows,
-                  uint at, thread float* sum) const {
+                  uint offset, thread float* sum) const {
             typename Activation<InT>::Staged v[X_ROWS][4][8];
             float start[X_ROWS][4];
             GGUF_UNROLL
@@ -130,9 +137,9 @@ struct Q6_K {
             GGUF_UNROLL
             for (uint r = 0; r < ROWS; ++r) {
                 uint low01[4], low23[4], pairs[4];
-                load8_bytes(rows[r] + (at + low), low01);
-                load8_bytes(rows[r] + (at + low + 16), low23);
-                load8_bytes(rows[r] + (at + high), pairs);
+                load8_bytes(rows[r] + (offset + low), low01);
+                load8_bytes(rows[r] + (offset + low + 16), low23);
+                load8_bytes(rows[r] + (offset + high), pairs);
                 float s[X_ROWS][4];
                 GGUF_UNROLL
                 for (uint i = 0; i < X_ROWS * 4; ++i) s[i / 4][i % 4] = start[i / 4][i % 4];
@@ -156,26 +163,25 @@ struct Q6_K {
                 }
                 GGUF_UNROLL
                 for (uint m = 0; m < X_ROWS; ++m) {
-                    thread float* to = sum + r * X_ROWS + m;
-                    *to = combine(rows[r], at, s[m], *to);
+                    thread float& total = sum[r * X_ROWS + m];
+                    total = combine(rows[r], offset, s[m], total);
                 }
             }
         }
 
-        // Applies the four scales of the lane's runs. A scale byte with its sign bit
-        // flipped is the mantissa of the half 1152 + scale.
-        float combine(device const Word* row, uint at, thread const float* s, float sum) const {
+        // Applies the four scales of the lane's runs, as halves 1152 + scale (see mantissa.h).
+        float combine(device const Word* row, uint offset, thread const float* s, float sum) const {
             device const uchar* bytes = (device const uchar*)row;
-            const uint from = 2 * at + scales;
-            const ushort2 t01 = ushort2(bytes[from], bytes[from + 2]);
-            const ushort2 t23 = ushort2(bytes[from + 4], bytes[from + 6]);
-            const half2 s01 = as_type<half2>(as_type<uint>(t01) ^ 0x64806480u);
-            const half2 s23 = as_type<half2>(as_type<uint>(t23) ^ 0x64806480u);
+            const uint first = 2 * offset + scales;
+            const ushort2 t01 = ushort2(bytes[first], bytes[first + 2]);
+            const ushort2 t23 = ushort2(bytes[first + 4], bytes[first + 6]);
+            const half2 s01 = above_1152(as_type<uint>(t01));
+            const half2 s23 = above_1152(as_type<uint>(t23));
             float scaled = ((float)s01.x - 1152.0f) * s[0];
             scaled = fma((float)s01.y - 1152.0f, s[1], scaled);
             scaled = fma((float)s23.x - 1152.0f, s[2], scaled);
             scaled = fma((float)s23.y - 1152.0f, s[3], scaled);
-            return fma((float)as_type<half>(row[at + 104]), scaled, sum);
+            return fma((float)as_type<half>(row[offset + D / 2]), scaled, sum);
         }
 
         static float finish(float sum) { return sum * 1024.0f; }

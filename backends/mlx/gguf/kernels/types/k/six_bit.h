@@ -39,8 +39,8 @@ struct SixBitFactors {
 // masks of the lane,
 //   field = (w1 & mask1) + ((w2 & mask2) << 2),
 // as 4 scale in the low halfword, and 4 minimum (j < 2) or 16 minimum (j >= 2) in the high
-// one. As mantissas: 0x4C00 | 4 scale is the half 16 + scale / 16, 0x5C00 | 4 minimum is
-// 256 + minimum, 0x5400 | 16 minimum is 64 + minimum.
+// one. As mantissas (see mantissa.h): of 2^4, 4 scale makes 16 + scale / 16; of 2^8, 4 minimum
+// makes 256 + minimum; of 2^6, 16 minimum makes 64 + minimum.
 struct SixBitLane {
     bool upper;  // sub-blocks 4-7, whose fields are split
     uint shift, mask1, mask2, exponents;
@@ -51,7 +51,7 @@ struct SixBitLane {
         shift = j % 2 * 16;
         mask1 = upper ? 0x00F000C0u : 0u;
         mask2 = upper ? 0x00C0000Fu : 0x003F003Fu;
-        exponents = upper ? 0x54004C00u : 0x5C004C00u;
+        exponents = (upper ? Power<6>::BITS : Power<8>::BITS) << 16 | Power<4>::BITS;
         unit = upper ? -64.0f : -256.0f;
     }
 
@@ -76,7 +76,7 @@ struct SixBitLane {
 // The mat-vec of one lane. Four lanes share a super-block; lane j owns quant bytes
 // 32 j .. 32 j + 31, that is sub-blocks 2 j and 2 j + 1, so that two scales and two minima
 // serve 64 weights. Quants says how the quants are read and multiplied:
-//   load(row, at, part, words): what belongs to 16 of the lane's quant bytes;
+//   load(row, offset, part, words): what belongs to 16 of the lane's quant bytes;
 //   dot4(words, c, x_low, x_high, low, high): adds the products of bytes 4 c .. 4 c + 3,
 //   with numbers linear in the quants;
 //   centred(sum, x_sum): such a sum as the sum of 16 q x.
@@ -96,8 +96,8 @@ struct SixBitMatVec {
     uint first_weight() const { return first; }
 
     template <bool WIDE, typename InT>
-    void step(device const InT* x, uint x_stride, device const Word* const thread* rows, uint at,
-              thread float* sum) const {
+    void step(device const InT* x, uint x_stride, device const Word* const thread* rows,
+              uint offset, thread float* sum) const {
         float low[ROWS][X_ROWS], high[ROWS][X_ROWS];
         float xl_sum[X_ROWS], xh_sum[X_ROWS];
         GGUF_UNROLL
@@ -110,15 +110,15 @@ struct SixBitMatVec {
         for (uint part = 0; part < 2; ++part) {
             typename Quants::Words words[ROWS];
             GGUF_UNROLL
-            for (uint r = 0; r < ROWS; ++r) quants.load(rows[r], at, part, words[r]);
+            for (uint r = 0; r < ROWS; ++r) quants.load(rows[r], offset, part, words[r]);
             GGUF_UNROLL
             for (uint c = 0; c < 4; c += 2) {
                 typename Activation<InT>::Staged xl[X_ROWS][8], xh[X_ROWS][8];
                 GGUF_UNROLL
                 for (uint m = 0; m < X_ROWS; ++m) {
-                    device const InT* from = x + m * x_stride + 16 * part + 4 * c;
-                    load8<WIDE>(from, xl[m]);
-                    load8<WIDE>(from + 32, xh[m]);
+                    device const InT* x_part = x + m * x_stride + 16 * part + 4 * c;
+                    load8<WIDE>(x_part, xl[m]);
+                    load8<WIDE>(x_part + 32, xh[m]);
                     GGUF_UNROLL
                     for (uint i = 0; i < 8; ++i) {
                         xl_sum[m] += (float)xl[m][i];
@@ -139,10 +139,10 @@ struct SixBitMatVec {
         for (uint r = 0; r < ROWS; ++r) {
             GGUF_UNROLL
             for (uint m = 0; m < X_ROWS; ++m) {
-                thread float* to = sum + r * X_ROWS + m;
-                *to = factors.apply(rows[r][at], Quants::centred(low[r][m], xl_sum[m]),
-                                    Quants::centred(high[r][m], xh_sum[m]), xl_sum[m], xh_sum[m],
-                                    *to);
+                thread float& total = sum[r * X_ROWS + m];
+                total = factors.apply(rows[r][offset], Quants::centred(low[r][m], xl_sum[m]),
+                                      Quants::centred(high[r][m], xh_sum[m]), xl_sum[m], xh_sum[m],
+                                      total);
             }
         }
     }

@@ -6,6 +6,8 @@
 //   fifth(block): the word of fifth bits, bit i of weight i, or 0;
 //   QUANTS: where the 16 bytes are in a block; BITS: 4 or 5; ZERO: the q of weight 0 where
 //   there is no minimum of its own, else 0.
+//
+// Its words are of 2 bytes or more, and so are the loads here: QUANTS is even.
 #pragma once
 #include "../../ops/operand.h"
 
@@ -29,6 +31,8 @@ inline void decode16_of_32(device const uchar* block, uint i, thread float* w) {
 template <typename F>
 struct Matrix32 {
     enum : uint { GROUP = 32, HAS_OFFSETS = 1 };
+    static_assert(F::WEIGHTS == 32 && F::QUANTS % 2 == 0, "block_32.h: 32 weights, halfwords");
+    static_assert(F::BITS == 4 || F::BITS == 5, "block_32.h: nibbles, and perhaps fifth bits");
 
     device const uchar* blocks;
 
@@ -46,9 +50,9 @@ struct Matrix32 {
     };
     Words words(uint i, uint t) const {
         device const uchar* block = blocks + i * F::BYTES;
-        device const ushort* from = (device const ushort*)(block + F::QUANTS + t % 2 * 8);
-        return {as_type<uint>(ushort2(from[0], from[2])), as_type<uint>(ushort2(from[1], from[3])),
-                F::fifth(block)};
+        device const ushort* quants = (device const ushort*)(block + F::QUANTS + t % 2 * 8);
+        return {as_type<uint>(ushort2(quants[0], quants[2])),
+                as_type<uint>(ushort2(quants[1], quants[3])), F::fifth(block)};
     }
     template <typename X>
     void quants(Words w, uint, uint t, thread typename X::Pair* q) const {
@@ -67,8 +71,8 @@ struct Matrix32 {
 // The mat-vec of one lane. Two lanes share a block; lane h owns quant bytes 8 h .. 8 h + 7,
 // that is weights 8 h .. + 7 and 16 + 8 h .. + 7.
 //
-// No conversions: the half with bits 0x6400 | q << 4 is exactly 1024 + 16 q; the 1024 leaves
-// with the sum of x that starts the chain and that the minimum needs anyway.
+// No conversions: a quant becomes the half 1024 + 16 q (see mantissa.h); the 1024 leaves with the
+// sum of x that starts the chain and that the minimum needs anyway.
 template <typename F, uint ROWS, uint X_ROWS>
 struct MatVec32 {
     enum : uint { LANES = 2, WIDE_X = 0 };
@@ -81,27 +85,26 @@ struct MatVec32 {
     uint first_weight() const { return 8 * h; }
 
     template <bool WIDE, typename InT>
-    void step(device const InT* x, uint x_stride, device const Word* const thread* rows, uint at,
-              thread float* sum) const {
+    void step(device const InT* x, uint x_stride, device const Word* const thread* rows,
+              uint offset, thread float* sum) const {
         typename Activation<InT>::Staged v[X_ROWS][16];
         float x_sum[X_ROWS];
         GGUF_UNROLL
         for (uint m = 0; m < X_ROWS; ++m) x_sum[m] = load16<WIDE, 16>(x + m * x_stride, v[m]);
         GGUF_UNROLL
         for (uint r = 0; r < ROWS; ++r) {
-            device const uchar* block = (device const uchar*)(rows[r] + at);
-            device const ushort* from = (device const ushort*)(block + F::QUANTS) + 4 * h;
+            device const uchar* block = (device const uchar*)(rows[r] + offset);
+            device const ushort* quants = (device const ushort*)(block + F::QUANTS) + 4 * h;
             const uint bits = F::BITS == 5 ? F::fifth(block) >> 8 * h : 0u;
             float s[X_ROWS];
             GGUF_UNROLL
             for (uint m = 0; m < X_ROWS; ++m) s[m] = -1024.0f * x_sum[m];
             GGUF_UNROLL
             for (uint c = 0; c < 4; ++c) {  // weights 4 c .. 4 c + 3 of the lane's
-                const uint w = as_type<uint>(ushort2(from[c % 2 * 2], from[c % 2 * 2 + 1]));
+                const uint w = as_type<uint>(ushort2(quants[c % 2 * 2], quants[c % 2 * 2 + 1]));
                 uint q = w >> c / 2 * 4 & 0x0F0F0F0Fu;
                 if (F::BITS == 5) q |= spread(bits >> (c / 2 * 16 + c % 2 * 4)) << 4;
-                const half2 q02 = as_type<half2>(((q & 0x00FF00FFu) << 4) + 0x64006400u);
-                const half2 q13 = as_type<half2>((q >> 4 & 0x0FF00FF0u) | 0x64006400u);
+                const half2 q02 = even_bytes(q), q13 = odd_bytes(q);
                 GGUF_UNROLL
                 for (uint m = 0; m < X_ROWS; ++m) {
                     s[m] = fma((float)v[m][4 * c], (float)q02.x, s[m]);
@@ -113,8 +116,8 @@ struct MatVec32 {
             const float2 factors = F::factors(block);
             GGUF_UNROLL
             for (uint m = 0; m < X_ROWS; ++m) {
-                thread float* to = sum + r * X_ROWS + m;
-                *to = fma(factors.x * 0.0625f, s[m], fma(factors.y, x_sum[m], *to));
+                thread float& total = sum[r * X_ROWS + m];
+                total = fma(factors.x * 0.0625f, s[m], fma(factors.y, x_sum[m], total));
             }
         }
     }

@@ -12,7 +12,10 @@ struct Q4_0 {
         half d;
         uchar quants[16];
     };
-    enum : uint { WEIGHTS = 32, BYTES = sizeof(Block), QUANTS = 2, BITS = 4, ZERO = 8 };
+    static_assert(sizeof(Block) == 18, "block_q4_0 has 18 bytes");
+    static_assert(GGUF_OFFSET(d) == 0, "the half that factors() reads");
+    enum : uint { WEIGHTS = 32, BYTES = sizeof(Block), BITS = 4, ZERO = 8 };
+    enum : uint { QUANTS = GGUF_OFFSET(quants) };
     typedef ushort Word;  // the widest load that the alignment of the blocks allows
 
     static float2 factors(device const uchar* block) {

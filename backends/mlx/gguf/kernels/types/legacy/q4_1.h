@@ -14,7 +14,10 @@ struct Q4_1 {
         half m;
         uchar quants[16];
     };
-    enum : uint { WEIGHTS = 32, BYTES = sizeof(Block), QUANTS = 4, BITS = 4, ZERO = 0 };
+    static_assert(sizeof(Block) == 20, "block_q4_1 has 20 bytes");
+    static_assert(GGUF_OFFSET(d) == 0 && GGUF_OFFSET(m) == 2, "the pair that factors() reads");
+    enum : uint { WEIGHTS = 32, BYTES = sizeof(Block), BITS = 4, ZERO = 0 };
+    enum : uint { QUANTS = GGUF_OFFSET(quants) };
     typedef uint Word;  // the widest load that the alignment of the blocks allows
 
     static float2 factors(device const uchar* block) {

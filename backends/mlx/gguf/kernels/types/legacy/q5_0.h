@@ -14,7 +14,10 @@ struct Q5_0 {
         uchar fifth[4];
         uchar quants[16];
     };
-    enum : uint { WEIGHTS = 32, BYTES = sizeof(Block), QUANTS = 6, BITS = 5, ZERO = 16 };
+    static_assert(sizeof(Block) == 22, "block_q5_0 has 22 bytes");
+    static_assert(GGUF_OFFSET(d) == 0, "the half that factors() reads");
+    enum : uint { WEIGHTS = 32, BYTES = sizeof(Block), BITS = 5, ZERO = 16 };
+    enum : uint { FIFTH = GGUF_OFFSET(fifth), QUANTS = GGUF_OFFSET(quants) };
     typedef ushort Word;  // the widest load that the alignment of the blocks allows
 
     static float2 factors(device const uchar* block) {
@@ -22,7 +25,7 @@ struct Q5_0 {
         return float2(d, -(float)ZERO * d);
     }
     static uint fifth(device const uchar* block) {
-        device const ushort* bits = (device const ushort*)(block + 2);
+        device const ushort* bits = (device const ushort*)(block + FIFTH);
         return as_type<uint>(ushort2(bits[0], bits[1]));
     }
 

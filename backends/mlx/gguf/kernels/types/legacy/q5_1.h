@@ -16,7 +16,10 @@ struct Q5_1 {
         uchar fifth[4];
         uchar quants[16];
     };
-    enum : uint { WEIGHTS = 32, BYTES = sizeof(Block), QUANTS = 8, BITS = 5, ZERO = 0 };
+    static_assert(sizeof(Block) == 24, "block_q5_1 has 24 bytes");
+    static_assert(GGUF_OFFSET(d) == 0 && GGUF_OFFSET(m) == 2, "the pair that factors() reads");
+    enum : uint { WEIGHTS = 32, BYTES = sizeof(Block), BITS = 5, ZERO = 0 };
+    enum : uint { FIFTH = GGUF_OFFSET(fifth), QUANTS = GGUF_OFFSET(quants) };
     typedef uint2 Word;  // the widest load that the alignment of the blocks allows
 
     static float2 factors(device const uchar* block) {
@@ -24,7 +27,7 @@ struct Q5_1 {
         return float2((float)f[0], (float)f[1]);
     }
     static uint fifth(device const uchar* block) {
-        device const ushort* bits = (device const ushort*)(block + 4);
+        device const ushort* bits = (device const ushort*)(block + FIFTH);
         return as_type<uint>(ushort2(bits[0], bits[1]));
     }
 

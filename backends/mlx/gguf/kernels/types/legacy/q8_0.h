@@ -14,7 +14,9 @@ struct Q8_0 {
         half d;
         int8_t quants[32];
     };
+    static_assert(sizeof(Block) == 34, "block_q8_0 has 34 bytes");
     enum : uint { WEIGHTS = 32, BYTES = sizeof(Block) };
+    enum : uint { D = GGUF_OFFSET(d), QUANTS = GGUF_OFFSET(quants) };
     typedef ushort Word;  // the widest load that the alignment of the blocks allows
 
     // Weights 16 i .. 16 i + 15 of a block.
@@ -42,11 +44,11 @@ struct Q8_0 {
         Words words(uint, uint) const { return {}; }
         template <typename X>
         void quants(Words, uint i, uint t, thread typename X::Pair* q) const {
-            device const Word* from = (device const Word*)blocks[i].quants + 4 * t;
+            device const Word* words = (device const Word*)blocks[i].quants + 4 * t;
             GGUF_UNROLL
             for (uint e = 0; e < 4; ++e) {
-                const uint w = as_type<uint>(ushort2(from[e / 2], from[2 + e / 2]));
-                const half2 v = as_type<half2>((w >> e % 2 * 8 & 0x00FF00FFu) ^ 0x64806480u);
+                const uint w = as_type<uint>(ushort2(words[e / 2], words[2 + e / 2]));
+                const half2 v = above_1152(w >> e % 2 * 8 & 0x00FF00FFu);
                 q[e] = X::exact(v.x - 1152.0h, v.y - 1152.0h);
             }
         }
@@ -54,8 +56,8 @@ struct Q8_0 {
 
     // The mat-vec of one lane. Two lanes share a block, 16 weights each.
     //
-    // No conversions: a quant with its sign bit flipped is the mantissa of the half
-    // 1152 + q; the 1152 leaves with the sum of x that starts the chain.
+    // No conversions: a quant becomes the half 1152 + q (see mantissa.h); the 1152 leaves with the
+    // sum of x that starts the chain.
     template <uint ROWS, uint X_ROWS>
     struct MatVec {
         // Neighbours in x belong to neighbouring lanes: wide loads gain nothing (on an H100
@@ -70,13 +72,13 @@ struct Q8_0 {
 
         template <bool WIDE, typename InT>
         void step(device const InT* x, uint x_stride, device const Word* const thread* rows,
-                  uint at, thread float* sum) const {
+                  uint offset, thread float* sum) const {
             typename Activation<InT>::Staged v[X_ROWS][16];
             float start[X_ROWS];
             GGUF_UNROLL
             for (uint m = 0; m < X_ROWS; ++m)
                 start[m] = -1152.0f * load16<WIDE, 8>(x + m * x_stride, v[m]);
-            const uint quants = at + 1 + 8 * half_block;
+            const uint quants = offset + QUANTS / 2 + 8 * half_block;
             GGUF_UNROLL
             for (uint r = 0; r < ROWS; ++r) {
                 float s[X_ROWS];
@@ -85,8 +87,8 @@ struct Q8_0 {
                 GGUF_UNROLL
                 for (uint i = 0; i < 16; i += 4) {
                     const uint2 bytes = bytes_apart(rows[r] + (quants + i / 2));
-                    const half2 q01 = as_type<half2>(bytes.x ^ 0x64806480u);
-                    const half2 q23 = as_type<half2>(bytes.y ^ 0x64806480u);
+                    const half2 q01 = above_1152(bytes.x);
+                    const half2 q23 = above_1152(bytes.y);
                     GGUF_UNROLL
                     for (uint m = 0; m < X_ROWS; ++m) {
                         s[m] = fma((float)v[m][i], (float)q01.x, s[m]);
@@ -97,8 +99,8 @@ struct Q8_0 {
                 }
                 GGUF_UNROLL
                 for (uint m = 0; m < X_ROWS; ++m) {
-                    thread float* to = sum + r * X_ROWS + m;
-                    *to = fma((float)as_type<half>(rows[r][at]), s[m], *to);
+                    thread float& total = sum[r * X_ROWS + m];
+                    total = fma((float)as_type<half>(rows[r][offset + D / 2]), s[m], total);
                 }
             }
         }

@@ -14,17 +14,19 @@ struct MXFP4 : Grouped<MXFP4, uchar> {
         uchar exponent;
         uchar quants[16];
     };
+    static_assert(sizeof(Block) == 17, "block_mxfp4 has 17 bytes");
     enum : uint { WEIGHTS = 32, BYTES = sizeof(Block), GROUP = 32 };
+    enum : uint { EXPONENT = GGUF_OFFSET(exponent), QUANTS = GGUF_OFFSET(quants) };
 
     // Below 2^-126 a float has no exponent: its mantissa is shifted.
     static float scale(BlockAt<Word> block, uint) {
-        const uint e = block[0];
+        const uint e = block[EXPONENT];
         return as_type<float>(e < 2 ? 0x00200000u << e : (e - 1) << 23);
     }
     static void quants4(BlockAt<Word> block, uint i, thread half* q) {
         GGUF_UNROLL
         for (uint e = 0; e < 4; ++e)
-            q[e] = E2M1_DOUBLED[block[1 + i % 4 * 4 + e] >> i / 4 * 4 & 15];
+            q[e] = E2M1_DOUBLED[block[QUANTS + i % 4 * 4 + e] >> i / 4 * 4 & 15];
     }
 };
 

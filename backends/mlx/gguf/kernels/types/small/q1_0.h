@@ -12,12 +12,14 @@ struct Q1_0 : Grouped<Q1_0, ushort> {
         half d;
         uchar signs[16];
     };
+    static_assert(sizeof(Block) == 18, "block_q1_0 has 18 bytes");
     enum : uint { WEIGHTS = 128, BYTES = sizeof(Block), GROUP = 32 };
+    enum : uint { D = GGUF_OFFSET(d), SIGNS = GGUF_OFFSET(signs) };
 
-    static float scale(BlockAt<Word> block, uint) { return half_at(block, 0); }
+    static float scale(BlockAt<Word> block, uint) { return half_at(block, D); }
     static void quants8(BlockAt<Word> block, uint i, thread half* q) {
         const half2 minus = half2(-1.0h);
-        signed8(minus, minus, minus, minus, block.byte(2 + i), 0, q);
+        signed8(minus, minus, minus, minus, block.byte(SIGNS + i), 0, q);
     }
 };
 

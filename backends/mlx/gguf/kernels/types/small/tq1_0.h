@@ -19,9 +19,11 @@ struct TQ1_0 : Grouped<TQ1_0, ushort> {
         uchar quants[52];
         half d;
     };
+    static_assert(sizeof(Block) == 54, "block_tq1_0 has 54 bytes");
     enum : uint { WEIGHTS = 256, BYTES = sizeof(Block), GROUP = 32, ZERO = 1024 + 256, UNIT = 256 };
+    enum : uint { QUANTS = GGUF_OFFSET(quants), D = GGUF_OFFSET(d) };
 
-    static float scale(BlockAt<Word> block, uint) { return half_at(block, 26); }
+    static float scale(BlockAt<Word> block, uint) { return half_at(block, D); }
     static void quants4(BlockAt<Word> block, uint i, thread half* q) {
         uint byte, digit;
         if (i < 40) {
@@ -34,13 +36,13 @@ struct TQ1_0 : Grouped<TQ1_0, ushort> {
             byte = 48;
             digit = i - 60;
         }
-        const uint word = word_at(block, byte / 2), power = POWERS_OF_3[digit];
+        const uint word = word_at(block, QUANTS / 2 + byte / 2), power = POWERS_OF_3[digit];
         // Two bytes at a time. Times 3, a digit comes to bits 8 and 9 of its half: the mantissa
         // of 1024 + 256 digit.
         GGUF_UNROLL
         for (uint e = 0; e < 2; ++e) {
             const uint rest = (word >> 8 * e & 0x00FF00FFu) * power & 0x00FF00FFu;
-            const half2 digits = as_type<half2>((rest * 3 & 0x03000300u) | 0x64006400u);
+            const half2 digits = above_1024(rest * 3 & 0x03000300u);
             q[e] = digits.x;
             q[e + 2] = digits.y;
         }

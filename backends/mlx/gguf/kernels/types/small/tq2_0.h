@@ -12,11 +12,13 @@ struct TQ2_0 : Grouped<TQ2_0, ushort> {
         uchar quants[64];
         half d;
     };
+    static_assert(sizeof(Block) == 66, "block_tq2_0 has 66 bytes");
     enum : uint { WEIGHTS = 256, BYTES = sizeof(Block), GROUP = 32, ZERO = 1024 + 16, UNIT = 16 };
+    enum : uint { QUANTS = GGUF_OFFSET(quants), D = GGUF_OFFSET(d) };
 
-    static float scale(BlockAt<Word> block, uint) { return half_at(block, 32); }
+    static float scale(BlockAt<Word> block, uint) { return half_at(block, D); }
     static void quants4(BlockAt<Word> block, uint i, thread half* q) {
-        const uint word = word_at(block, two_bit_byte(i) / 2) >> two_bit_shift(i);
+        const uint word = word_at(block, QUANTS / 2 + two_bit_byte(i) / 2) >> two_bit_shift(i);
         bytes4(word & 0x03030303u, q);
     }
 };
