@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from backends.mlx.gguf import formats, kernels
-from backends.mlx.gguf.command.command_line import quiet_libraries
+from backends.mlx.gguf.command.main import quiet_libraries
 from backends.mlx.gguf.formats import BlockFormat
 from backends.mlx.gguf.formats import testing as sample
 
@@ -24,7 +24,7 @@ PAGE = _DOCS / "types.md"
 _APPLE_ISA = _DOCS / "performance" / "apple_isa.json"
 
 DTYPES = ("float32", "bfloat16")
-_OPERATIONS = {"linear": kernels.LINEAR, "embedding": ("gather",), "experts": kernels.EXPERTS}
+_OPERATIONS = {"linear": kernels.LINEAR, "embedding": kernels.EMBEDDING, "experts": kernels.EXPERTS}
 # The header of a column of numbers that are measured, not known.
 MEASURED = ("/ bound", "relative")
 

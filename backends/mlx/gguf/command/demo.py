@@ -7,26 +7,41 @@ The `.pte` stays in the user's cache. Exit status: that of `export` or `generate
 
 from __future__ import annotations
 
-import sys
+import argparse
 from collections.abc import Sequence
 
-from backends.mlx.gguf.checkpoint.packaged import cache_directory, smollm2
+from backends.mlx.common.cache import cache_folder
+from backends.mlx.gguf.checkpoint import packaged
 from backends.mlx.gguf.command import export, generate
+from backends.mlx.gguf.command.main import Parser, run, start
 
 QUESTION = "Why is the sky blue?"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs both commands and returns the first status that is not 0."""
-    question = " ".join(sys.argv[1:] if arguments is None else arguments) or QUESTION
-    program = cache_directory() / f"{smollm2().stem}.pte"
+    """Runs the command and returns its exit status."""
+    return run(_parser(), _demo, arguments)
+
+
+def _parser() -> Parser:
+    parser = Parser(prog="demo", description=__doc__.split("\n", maxsplit=1)[0])
+    parser.add_argument(
+        "question", nargs="*", metavar="QUESTION", help=f"what to ask (default: {QUESTION})"
+    )
+    return parser
+
+
+def _demo(options: argparse.Namespace) -> int:
+    question = " ".join(options.question) or QUESTION
+    source = packaged.smollm2()
+    program = cache_folder("checkpoints") / f"{source.stem}.pte"
     program.parent.mkdir(parents=True, exist_ok=True)
-    status = export.main(["--output", str(program)])
+    status = export.main([str(source), "--output", str(program)])
     if status:
         return status
     print(f"\n> {question}", flush=True)
-    return generate.main([str(program), "--prompt", question, "--max-tokens", "64"])
+    return generate.main([str(program), f"--prompt={question}", "--max-tokens=64"])
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    start(main)

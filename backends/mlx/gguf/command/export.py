@@ -2,7 +2,7 @@
 
     export [MODEL.gguf] [-o MODEL.pte] [--dtype bfloat16] [--max-seq-len 2048] [--lowering fused]
 
-Without a file it takes SmolLM2-135M-Instruct (`checkpoint.py`). The `.pte` holds the file's
+Without a file it takes SmolLM2-135M-Instruct (`packaged.py`). The `.pte` holds the file's
 blocks, the tokenizer, the chat template and a model card. Exit status: 0, 2 on bad input with
 one line on stderr, 130 when interrupted; there is a `.pte` afterwards only in the first case.
 """
@@ -20,57 +20,52 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from backends.mlx.common.arguments import at_least
+from backends.mlx.common.dtypes import FLOATS
+from backends.mlx.common.errors import InputError
 from backends.mlx.gguf.card import DEFAULT_MAX_SEQ_LEN, DEFAULT_PREFILL_CHUNK
+from backends.mlx.gguf.checkpoint import packaged
 from backends.mlx.gguf.checkpoint.file import GGUFFile
-from backends.mlx.gguf.checkpoint.packaged import CheckpointError, smollm2
-from backends.mlx.gguf.command.command_line import InputError, Parser, quiet_libraries, user_path
+from backends.mlx.gguf.command.main import Parser, quiet_libraries, run, start, user_path
 
 DTYPES = {"bf16": "bfloat16", "f16": "float16", "f32": "float32"}
+_NOTHING = "nothing was written"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit status."""
-    started = time.monotonic()
-    try:
-        options = _parse(arguments)
-        with _Stages() as stages, _quiet(options.verbose, logging.INFO):
-            source = options.file or smollm2()
-            output = options.output or user_path(f"{source.stem}.pte")
-            _check_output(output)
-            # Imported late: torch and its companions take seconds, bad arguments should not.
-            stages.begin("loading libraries")
-            with _quiet(options.verbose, logging.WARNING):
-                from backends.mlx.gguf.command import export_report
-                from backends.mlx.gguf.model import program
+    return run(_parser(), _export, arguments)
 
-            stages.begin("reading the file")
-            file = GGUFFile(source)
-            _check_not_source(output, file)
-            result = program.export(
-                file,
-                output,
-                dtype=options.dtype,
-                max_seq_len=options.max_seq_len,
-                prefill_chunk=options.prefill_chunk,
-                lowering=options.lowering,
-                all_logits=options.all_logits,
-                allow_dense=options.allow_dense,
-                on_stage=stages.begin,
-            )
-    except KeyboardInterrupt:
-        print("export: interrupted, nothing was written", file=sys.stderr)
-        return 130
-    except OSError as error:
-        print(f"export: {error.filename or output}: {error.strerror}", file=sys.stderr)
-        return 2
-    except (ValueError, CheckpointError) as error:
-        print(" ".join(f"export: {error}".splitlines()), file=sys.stderr)
-        return 2
+
+def _export(options: argparse.Namespace) -> int:
+    started = time.monotonic()
+    with _Stages() as stages, _quiet(options.verbose, logging.INFO):
+        source = options.file or packaged.smollm2()
+        output = options.output or user_path(f"{source.stem}.pte")
+        _check_output(output)
+        # Imported late: torch and its companions take seconds, bad arguments should not.
+        stages.begin("loading libraries")
+        with _quiet(options.verbose, logging.WARNING):
+            from backends.mlx.gguf.command import export_report
+            from backends.mlx.gguf.model import program
+
+        stages.begin("reading the file")
+        file = GGUFFile(source)
+        _check_not_source(output, file)
+        chosen = program.Options(
+            dtype=options.dtype,
+            max_seq_len=options.max_seq_len,
+            prefill_chunk=options.prefill_chunk,
+            mode=options.mode,
+            all_logits=options.all_logits,
+            allow_dense=options.allow_dense,
+        )
+        result = program.export(file, output, chosen, on_stage=stages.begin)
     print(export_report.text(file, result, time.monotonic() - started, _peak_bytes()))
     return 0
 
 
-def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+def _parser() -> Parser:
     parser = Parser(prog="export", description=__doc__.splitlines()[0])
     parser.add_argument(
         "file",
@@ -90,25 +85,26 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--dtype",
         default="bfloat16",
         type=lambda text: DTYPES.get(text, text),
-        choices=DTYPES.values(),
+        choices=FLOATS,
         help="of activations (default: bfloat16)",
     )
     parser.add_argument(
         "--max-seq-len",
-        type=_positive,
+        type=at_least(1),
         default=None,
         metavar="N",
         help=f"positions of the KV cache (default: the model's, at most {DEFAULT_MAX_SEQ_LEN})",
     )
     parser.add_argument(
         "--prefill-chunk",
-        type=_positive,
+        type=at_least(1),
         default=DEFAULT_PREFILL_CHUNK,
         metavar="N",
         help="most tokens in one call (default: %(default)s)",
     )
     parser.add_argument(
         "--lowering",
+        dest="mode",
         choices=("fused", "repack"),
         default=None,
         help="default: ET_MLX_EMIT_DIRECT_GGUF, then the build's, then fused",
@@ -124,13 +120,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         help="decode tensors of types without a kernel, instead of refusing",
     )
     parser.add_argument("--verbose", action="store_true", help="what the libraries log")
-    return parser.parse_args(arguments)
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"expected a positive number, found {text!r}")
-    return int(text)
+    return parser
 
 
 def _check_output(output: Path) -> None:
@@ -173,7 +163,7 @@ class _Stages:
         """Ends the stage before, and begins `stage`. Raises KeyboardInterrupt after a signal."""
         self._end()
         if self._interrupted:
-            raise KeyboardInterrupt
+            raise KeyboardInterrupt(_NOTHING)
         print(f"{stage} ...", end="", file=sys.stderr, flush=True)
         self._since = time.monotonic()
 
@@ -185,7 +175,7 @@ class _Stages:
 
     def _interrupt(self, *_) -> None:
         self._interrupted = True
-        raise KeyboardInterrupt
+        raise KeyboardInterrupt(_NOTHING)
 
 
 def _quiet(verbose: bool, level: int) -> contextlib.AbstractContextManager:
@@ -203,4 +193,4 @@ def _peak_bytes() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    start(main)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import resource
 import signal
@@ -13,7 +15,10 @@ import pytest
 from executorch.exir import ExecutorchProgramManager
 
 from backends.mlx.gguf.command import export, generate, inspect_file
+from backends.mlx.gguf.generation.model_file import ModelFile
 from backends.mlx.gguf.model.testing import MODELS
+from backends.mlx.metal import compile as compile_
+from backends.mlx.metal import libraries
 from backends.mlx.program import Program
 
 
@@ -24,29 +29,49 @@ def source(tmp_path_factory):
     return path
 
 
-def test_export_inspect_generate(source, tmp_path, capsys):
-    output = tmp_path / "tiny.pte"
-    arguments = [
-        str(source),
-        "-o",
-        str(output),
-        "--dtype",
-        "f32",
-        "--max-seq-len",
-        "64",
-        "--lowering",
-        "fused",
-    ]
-    assert export.main(arguments) == 0
-    out, err = capsys.readouterr()
+@pytest.fixture(scope="module")
+def exported(source, tmp_path_factory):
+    """A fused program, and what `export` printed to stdout and to stderr."""
+    output = tmp_path_factory.mktemp("exported") / "tiny.pte"
+    arguments = ["--dtype", "f32", "--max-seq-len", "64", "--lowering", "fused"]
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        assert export.main([str(source), "-o", str(output), *arguments]) == 0
+    return output, out.getvalue(), err.getvalue()
+
+
+def test_export_and_inspect(exported, capsys):
+    output, out, err = exported
     assert "1 delegate" in out and "Q4_K" in out and "ET_MLX_ALLOW_CUSTOM_KERNEL" in out
     assert err.splitlines()[-1].startswith("writing ...")
     facts = Program(output).constant_methods()
     assert facts["get_max_context_len"] == 64 and facts["use_kv_cache"]
     assert inspect_file.main([str(output)]) == 0
     assert "llama" in capsys.readouterr().out
-    assert generate.main([str(output), "--prompt", "hello", "--max-tokens", "3"]) == 0
-    assert "decode" in capsys.readouterr().err
+
+
+def test_generate_compiles_kernels_only_at_load(exported, capsys, monkeypatch):
+    """In neither prefill nor decode; and a second start finds them all in the cache."""
+    compile_kernel, load = compile_.compile_just_in_time, ModelFile.session
+
+    def session(model):
+        loaded = load(model)
+        # Whoever needs another kernel from now on fails, even if the cache has it.
+        monkeypatch.setattr(compile_, "compile_just_in_time", None)
+        return loaded
+
+    monkeypatch.setattr(ModelFile, "session", session)
+    monkeypatch.setattr(libraries, "_prebuilt", [])
+    for _ in range(2):
+        monkeypatch.setattr(libraries, "_entries", {})
+        monkeypatch.setattr(compile_, "compile_just_in_time", compile_kernel)
+        # More rows in the prefill than the mat-vec takes.
+        arguments = ["--raw", "--prompt", "hello " * 12, "--max-tokens", "3"]
+        assert generate.main([str(exported[0]), *arguments]) == 0
+        err = capsys.readouterr().err
+        assert "prefill" in err and "decode" in err
+        monkeypatch.setattr(compile_, "compile_library", None)
+    assert err.startswith("load ")
 
 
 def test_repack(source, tmp_path, capsys):
@@ -61,7 +86,7 @@ def test_repack(source, tmp_path, capsys):
     "arguments, message",
     [
         (["--max-seq-len", "4096"], "at most the model's context, 512, found 4096"),
-        (["--max-seq-len", "0"], "expected a positive number, found '0'"),
+        (["--max-seq-len", "0"], "expected a number of at least 1, found '0'"),
         (["--dtype", "f8"], "invalid choice"),
         (["-o", "missing/tiny.pte"], "missing/tiny.pte: expected a folder to write it into"),
         (["-o", "."], "expected a file to write, found a folder"),

@@ -11,68 +11,55 @@ status: 0; 2 on bad input, with one line on stderr; 130 if interrupted, after wh
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
+import logging
 import secrets
-import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from backends.mlx.gguf.command.command_line import InputError, Parser, user_path
+from backends.mlx.common.arguments import at_least
+from backends.mlx.common.errors import InputError
+from backends.mlx.gguf.command.main import INTERRUPTED, Parser, run, start, user_path
 from backends.mlx.gguf.generation.generation import Generation, Stop
-from backends.mlx.gguf.generation.model_file import ModelFile, ModelFileError
-from backends.mlx.gguf.generation.sampling import LogitsError, Sampler, Sampling
-from backends.mlx.gguf.generation.session import Session, SessionError
-from backends.mlx.gguf.tokenizer.chat import ChatTemplateError
-from backends.mlx.gguf.tokenizer.tokenizer import TextStream, Tokenizer, TokenizerError
-from backends.mlx.program import ProgramError
-
-_INPUT_ERRORS = (
-    InputError,
-    ModelFileError,
-    ProgramError,
-    SessionError,
-    TokenizerError,
-    ChatTemplateError,
-    LogitsError,
-    OSError,
-)
-_INTERRUPTED = 128 + signal.SIGINT
+from backends.mlx.gguf.generation.model_file import ModelFile
+from backends.mlx.gguf.generation.sampling import Sampler, Sampling
+from backends.mlx.gguf.generation.session import Session
+from backends.mlx.gguf.tokenizer.tokenizer import TextStream, Tokenizer
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit status."""
-    try:
-        options = _parse(arguments)
-        sampler, seed = _sampler(options)
-        prompt = _prompt(options.prompt)
-        start = time.perf_counter()
-        model = ModelFile(options.model)
-        prompt_ids = _prompt_ids(model.tokenizer, prompt, options)
+    return run(_parser(), _generate, arguments)
+
+
+def _generate(options: argparse.Namespace) -> int:
+    sampler, seed = _sampler(options)
+    prompt = _prompt(options.prompt)
+    start = time.perf_counter()
+    model = ModelFile(options.model)
+    prompt_ids = _prompt_ids(model.tokenizer, prompt, options)
+    with _progress():
         session = model.session()
-        load_seconds = time.perf_counter() - start
-        generation = Generation(
-            session,
-            prompt_ids,
-            choose=sampler,
-            end_ids=model.tokenizer.eos_ids,
-            max_tokens=options.max_tokens,
-        )
-        text = _run(generation, model.tokenizer, stream=not options.json)
-    except _INPUT_ERRORS as error:
-        print(" ".join(f"generate: {error}".splitlines()), file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return _INTERRUPTED
+    load_seconds = time.perf_counter() - start
+    generation = Generation(
+        session,
+        prompt_ids,
+        choose=sampler,
+        end_ids=model.tokenizer.eos_ids,
+        max_tokens=options.max_tokens,
+    )
+    text = _text(generation, model.tokenizer, stream=not options.json)
     if options.json:
         print(json.dumps(_report(generation, text, load_seconds, seed), ensure_ascii=False))
     else:
         print(_summary(generation, session, load_seconds, seed), file=sys.stderr)
-    return _INTERRUPTED if generation.stop is Stop.INTERRUPT else 0
+    return INTERRUPTED if generation.stop is Stop.INTERRUPT else 0
 
 
-def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+def _parser() -> Parser:
     parser = Parser(prog="generate", description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("model", type=user_path, metavar="MODEL.pte")
     parser.add_argument(
@@ -87,7 +74,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--max-tokens",
-        type=_count,
+        type=at_least(1),
         default=128,
         metavar="N",
         help="the most tokens to generate (default: 128)",
@@ -110,26 +97,14 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--seed",
-        type=_seed,
+        type=at_least(0),
         metavar="S",
         help="of the random numbers (default: another one each time)",
     )
     parser.add_argument(
         "--json", action="store_true", help="print one JSON object at the end instead of the text"
     )
-    return parser.parse_args(arguments)
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a number of at least 1, found {text!r}")
-    return int(text)
-
-
-def _seed(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"expected a number of 0 or more, found {text!r}")
-    return int(text)
+    return parser
 
 
 def _sampler(options: argparse.Namespace) -> tuple[Sampler, int | None]:
@@ -139,7 +114,7 @@ def _sampler(options: argparse.Namespace) -> tuple[Sampler, int | None]:
         sampling = Sampling(
             options.temperature, options.top_k or 0, 1.0 if options.top_p is None else options.top_p
         )
-    except ValueError as error:
+    except InputError as error:
         raise InputError(f"--{str(error).replace('_', '-', 1)}") from None
     if not sampling.temperature:
         for name, value in given.items():
@@ -181,7 +156,22 @@ def _prompt_ids(tokenizer: Tokenizer, prompt: str, options: argparse.Namespace) 
     return tokenizer.encode_chat(messages)
 
 
-def _run(generation: Generation, tokenizer: Tokenizer, *, stream: bool) -> str:
+@contextlib.contextmanager
+def _progress() -> Iterator[None]:
+    """Tells on stderr which kernels are compiled."""
+    log = logging.getLogger("backends.mlx.metal")
+    handler, level = logging.StreamHandler(), log.level
+    handler.setFormatter(logging.Formatter("generate: %(message)s"))
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(level)
+
+
+def _text(generation: Generation, tokenizer: Tokenizer, *, stream: bool) -> str:
     """Generates and returns the text, an interrupted one too; prints it as it comes."""
     pieces = []
 
@@ -190,13 +180,13 @@ def _run(generation: Generation, tokenizer: Tokenizer, *, stream: bool) -> str:
         if stream and piece:
             print(piece, end="", flush=True)
 
-    text = TextStream(tokenizer)
+    decoder = TextStream(tokenizer)
     try:
         for token in generation:
-            show(text.push(token))
+            show(decoder.push(token))
     except KeyboardInterrupt:
         generation.stop = Stop.INTERRUPT
-    show(text.finish())
+    show(decoder.finish())
     if stream:
         print(flush=True)
     return "".join(pieces)
@@ -245,6 +235,4 @@ def _rate(rate: float | None) -> str:
 
 
 if __name__ == "__main__":
-    # A reader that has seen enough (`| head`) ends this as it ends other programs.
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    sys.exit(main())
+    start(main)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -102,6 +103,31 @@ def test_json(world: World, capsys: pytest.CaptureFixture) -> None:
     assert (report["stop"], report["seed"]) == ("end", None)
     assert set(report["seconds"]) == {"load", "prefill", "decode"}
     assert all(rate > 0 for rate in report["tokens_per_second"].values())
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_tells_which_kernels_it_compiles(
+    world: World, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch, as_json: bool
+) -> None:
+    opened = world.open
+
+    def open_slowly(path: Path) -> SimpleNamespace:
+        model = opened(path)
+
+        def session() -> Session:
+            logging.getLogger("backends.mlx.metal.libraries").info("kernel %d of %d", 1, 2)
+            return model.session()
+
+        return SimpleNamespace(tokenizer=model.tokenizer, session=session)
+
+    monkeypatch.setattr(generate, "ModelFile", open_slowly)
+    for _ in range(2):
+        world.says(f"hello{TURN_END}")
+        assert generate.main(["m.pte", "--prompt", "hi?", *["--json"] * as_json]) == 0
+        out, err = capsys.readouterr()
+        assert (json.loads(out)["text"] if as_json else out.strip()) == "hello"
+        assert err.splitlines()[0] == "generate: kernel 1 of 2"
+        assert len(err.splitlines()) == (1 if as_json else 2)
 
 
 @pytest.mark.parametrize(

@@ -45,31 +45,29 @@ from __future__ import annotations
 
 import argparse
 import json
-import signal
-import sys
 from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
-from backends.mlx.gguf.checkpoint.file import GGUFError
-from backends.mlx.gguf.command.command_line import InputError, Parser, user_path
+from backends.mlx.common.errors import InputError
+from backends.mlx.gguf.command.main import Parser, run, start, user_path
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit status."""
+    return run(_parser(), _inspect, arguments)
+
+
+def _parser() -> Parser:
     parser = Parser(prog="inspect", description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("file", type=user_path, metavar="FILE", help="a .gguf or a .pte file")
     parser.add_argument("--tensors", action="store_true", help="list every tensor")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of tables")
-    try:
-        output = _output(parser.parse_args(arguments))
-    except (InputError, GGUFError) as error:
-        print(" ".join(f"inspect: {error}".splitlines()), file=sys.stderr)
-        return 2
-    print(output)
-    return 0
+    return parser
 
 
-def _output(options: argparse.Namespace) -> str:
+def _inspect(options: argparse.Namespace) -> int:
     try:
         describe = _READERS[options.file.suffix.lower()]
     except KeyError:
@@ -77,32 +75,29 @@ def _output(options: argparse.Namespace) -> str:
             f"{options.file}: expected a file named {' or '.join(_READERS)}, "
             f"found {options.file.suffix or 'no suffix'}"
         ) from None
-    module, description = describe(options.file, options.tensors)
-    if options.json:
-        return json.dumps(description, indent=1)
-    return module.text(description)
+    kind, description = describe(options.file, options.tensors)
+    print(json.dumps(description, indent=1) if options.json else kind.text(description))
+    return 0
 
 
 # The imports are here so that neither format waits for what only the other needs.
-def _gguf(path: Path, with_tensors: bool):
+def _gguf(path: Path, with_tensors: bool) -> tuple[ModuleType, dict[str, Any]]:
     from backends.mlx.gguf.checkpoint.file import GGUFFile
-    from backends.mlx.gguf.command.inspection import gguf as inspect_gguf
+    from backends.mlx.gguf.command.inspection import gguf_file
 
-    return inspect_gguf, inspect_gguf.describe(GGUFFile(path), with_tensors)
+    return gguf_file, gguf_file.describe(GGUFFile(path), with_tensors)
 
 
-def _pte(path: Path, with_tensors: bool):
-    from backends.mlx.gguf.command.inspection import pte as inspect_pte
-    from backends.mlx.program import Program, ProgramError
+def _pte(path: Path, with_tensors: bool) -> tuple[ModuleType, dict[str, Any]]:
+    from backends.mlx.gguf.command.inspection import pte_file
+    from backends.mlx.program import Program
 
     # Not left to open(), which waits for a pipe.
     if path.exists() and not path.is_file():
         kind = "a directory" if path.is_dir() else "another kind of file"
         raise InputError(f"{path}: file: expected a regular file, found {kind}")
     try:
-        return inspect_pte, inspect_pte.describe(Program(path), with_tensors)
-    except ProgramError as error:
-        raise InputError(str(error)) from None
+        return pte_file, pte_file.describe(Program(path), with_tensors)
     except OSError as error:
         raise InputError(
             f"{path}: file: expected a readable file, found {error.strerror}"
@@ -112,8 +107,4 @@ def _pte(path: Path, with_tensors: bool):
 _READERS = {".gguf": _gguf, ".pte": _pte}
 
 if __name__ == "__main__":
-    # As other filters end when what reads their output has seen enough (`| head`).
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    # A terminal that cannot show a character of a vocabulary must not end this.
-    sys.stdout.reconfigure(errors="backslashreplace")
-    sys.exit(main())
+    start(main)

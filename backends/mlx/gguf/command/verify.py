@@ -3,7 +3,7 @@
     verify [FILE.gguf] [--types Q4_K,Q6_K] [--tensors GLOB] [--m 1,5,33] [--dtype float32]
 
 Tensors of three dimensions are verified as the matrices of experts: every row of x times each.
-Without a file it takes Gemma 3 270M, for its four quantized types (`checkpoint.py`). Exit status:
+Without a file it takes Gemma 3 270M, for its four quantized types (`packaged.py`). Exit status:
 0 if every result is within its bound (`report.py`), 1 if one is not, 2 on bad input, with one line
 on stderr.
 """
@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import fnmatch
 import logging
-import signal
 import sys
 import tempfile
 import time
@@ -22,31 +21,32 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from backends.mlx.common.arguments import at_least
+from backends.mlx.common.dtypes import FLOATS
+from backends.mlx.common.errors import InputError
 from backends.mlx.gguf import formats
-from backends.mlx.gguf.checkpoint.file import GGUFError, GGUFFile, GGUFTensorInfo
-from backends.mlx.gguf.checkpoint.packaged import CheckpointError, gemma3
-from backends.mlx.gguf.command.command_line import InputError, Parser, quiet_libraries, user_path
+from backends.mlx.gguf.checkpoint import packaged
+from backends.mlx.gguf.checkpoint.file import GGUFFile, GGUFTensorInfo
+from backends.mlx.gguf.command.main import Parser, quiet_libraries, run, start, user_path
 from backends.mlx.gguf.command.verification import report
-from backends.mlx.gguf.command.verification.accuracy import LARGEST
 
 _MAX_ROWS = 4096
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit status."""
-    try:
-        options = _parse(arguments)
-        path = options.file or gemma3()
-        supported, unsupported = _select(GGUFFile(path), options)
-    except (InputError, GGUFError, CheckpointError) as error:
-        print(" ".join(f"verify: {error}".splitlines()), file=sys.stderr)
-        return 2
+    return run(_parser(), _verify, arguments)
+
+
+def _verify(options: argparse.Namespace) -> int:
+    path = options.file or packaged.gemma3()
+    supported, unsupported = _select(GGUFFile(path), options)
     print(
         f"{path}: {len(supported)} tensors to verify, {options.dtype}, M = "
         f"{', '.join(map(str, options.m))}",
         flush=True,
     )
-    reports = _verify(supported, options)
+    reports = _reports(supported, options)
     print()
     print(report.type_table(reports))
     if unsupported:
@@ -61,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 1 if wrong else 0
 
 
-def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+def _parser() -> Parser:
     parser = Parser(prog="verify", description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument(
         "file",
@@ -87,11 +87,11 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--dtype",
-        choices=tuple(LARGEST),
+        choices=FLOATS,
         default="float32",
         help="type of x and of the outputs (default: float32)",
     )
-    return parser.parse_args(arguments)
+    return parser
 
 
 def _types(text: str) -> tuple[str, ...]:
@@ -102,12 +102,13 @@ def _types(text: str) -> tuple[str, ...]:
 
 
 def _rows(text: str) -> tuple[int, ...]:
-    counts = text.split(",")
-    if not all(count.strip().isdecimal() and 1 <= int(count) <= _MAX_ROWS for count in counts):
+    count = at_least(1, _MAX_ROWS)
+    try:
+        return tuple(count(number.strip()) for number in text.split(","))
+    except argparse.ArgumentTypeError:
         raise argparse.ArgumentTypeError(
             f"expected numbers of 1 to {_MAX_ROWS}, such as 1,5,33, found {text!r}"
-        )
-    return tuple(int(count) for count in counts)
+        ) from None
 
 
 def _select(
@@ -132,7 +133,7 @@ def _select(
 
 
 @quiet_libraries(logging.WARNING)
-def _verify(infos: list[GGUFTensorInfo], options: argparse.Namespace) -> list[report.TensorReport]:
+def _reports(infos: list[GGUFTensorInfo], options: argparse.Namespace) -> list[report.TensorReport]:
     # Imported here, as torch and ExecuTorch take seconds that bad input need not wait for.
     from backends.mlx.gguf.command.verification.probe import Probe, measure
     from backends.mlx.gguf.lowering import Mode
@@ -159,6 +160,4 @@ def _verify(infos: list[GGUFTensorInfo], options: argparse.Namespace) -> list[re
 
 
 if __name__ == "__main__":
-    # So that being stopped removes the temporary programs too.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    sys.exit(main())
+    start(main)

@@ -64,9 +64,17 @@ class ModelFile:
             )
 
     def session(self) -> Session:
-        """Loads the method: a new session with an empty cache of its own."""
+        """Loads the method: a new session with an empty cache of its own.
+
+        Without a GPU it also compiles the method's kernels that no run has compiled before, which
+        can take minutes; the logger of `backends.mlx.metal` tells of each.
+
+        Raises:
+            ProgramError: the method holds what cannot be run.
+            CompileError: a kernel cannot be compiled.
+        """
+        runner = Runner(self._program)
+        runner.prepare()
         return Session(
-            Runner(self._program),
-            max_seq_len=self.card.max_seq_len,
-            prefill_chunk=self.card.prefill_chunk,
+            runner, max_seq_len=self.card.max_seq_len, prefill_chunk=self.card.prefill_chunk
         )

@@ -69,6 +69,7 @@ def test_session_has_the_files_sizes(
     model = Parrot([1, 2, 3])
     monkeypatch.setattr(model_file, "Runner", lambda program: model)
     session = opened(data).session()
+    assert model.prepared
     session.prefill([7, 8, 9])
     assert session.room == 3 and model.heard == [7, 8, 9]
     assert next(model.reply) == 3  # two calls, of two tokens and of one

@@ -14,6 +14,12 @@ class Parrot:
         self.reply = iter(reply)
         self.vocabulary = vocabulary
         self.heard: list[int] = []
+        self.prepared = False
+
+    def prepare(self) -> int:
+        """As of `runner.Runner`."""
+        self.prepared = True
+        return 0
 
     def __call__(self, tokens: np.ndarray, cache_position: np.ndarray) -> list[np.ndarray]:
         assert cache_position[0] == len(self.heard)

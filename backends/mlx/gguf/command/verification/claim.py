@@ -8,7 +8,6 @@ import numpy as np
 import torch
 
 from backends.mlx.gguf import formats
-from backends.mlx.gguf.command.verification import accuracy
 from backends.mlx.gguf.formats import BlockFormat
 
 Read = Callable[[BlockFormat, np.ndarray], formats.MLXView | None]
@@ -50,8 +49,8 @@ class Claim:
         product = x @ self._weights.T
         bound = formats.linear_bound(x, self._reach, product, self._dtype)
         return (
-            accuracy.worst_fraction(out, product, bound, self._dtype),
-            accuracy.worst_relative(out, x @ self._exact.T),
+            worst_fraction(out, product, bound, self._dtype),
+            worst_relative(out, x @ self._exact.T),
         )
 
     def wrong(self, out: np.ndarray) -> int:
@@ -78,3 +77,24 @@ def repacked_as(fmt: BlockFormat, blocks: np.ndarray, step: int) -> Read | None:
 def rounded(values: np.ndarray, dtype: str) -> np.ndarray:
     """`values` rounded once to `dtype`, as float32."""
     return torch.from_numpy(values).to(getattr(torch, dtype)).float().numpy()
+
+
+def worst_fraction(out: np.ndarray, exact: np.ndarray, bound: np.ndarray, dtype: str) -> float:
+    """The worst |out - exact| / bound; infinite where `out` is not a number or wrongly infinite.
+
+    An infinity of the right sign is no error where `exact` is beyond the type.
+    """
+    largest = torch.finfo(getattr(torch, dtype)).max
+    overflow = np.isinf(out) & (np.sign(out) == np.sign(exact)) & (np.abs(exact) > largest)
+    return _worst(np.where(overflow, exact, out), exact, bound)
+
+
+def worst_relative(out: np.ndarray, exact: np.ndarray) -> float:
+    """The worst |out - exact| of a row, over the largest |exact| of that row; (M, N) each."""
+    scale = np.abs(exact).max(axis=-1, keepdims=True)
+    return _worst(out, exact, np.maximum(scale, np.finfo(np.float64).tiny))
+
+
+def _worst(out: np.ndarray, exact: np.ndarray, unit: np.ndarray) -> float:
+    fraction = np.abs(out - exact) / unit
+    return float(np.where(np.isnan(fraction), np.inf, fraction).max())

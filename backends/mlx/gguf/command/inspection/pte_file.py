@@ -10,7 +10,7 @@ from typing import Any
 
 from backends.mlx.gguf.card import CARD
 from backends.mlx.gguf.command import tables
-from backends.mlx.gguf.command.inspection import pte_tensors
+from backends.mlx.gguf.command.inspection import pte_constants
 from backends.mlx.gguf.kernels import KernelName
 from backends.mlx.program import Program, ProgramError
 from backends.mlx.program.dtypes import ScalarType, scalar_type
@@ -36,7 +36,7 @@ def describe(program: Program, with_tensors: bool = False) -> dict[str, Any]:
 def _describe(program: Program, with_tensors: bool) -> dict[str, Any]:
     named = program.named_data()
     constant_methods = program.constant_methods()
-    tensors = pte_tensors.list_all(program)
+    tensors = pte_constants.list_all(program)
     names = program.constants().keys()
     description = {
         "format": "pte",

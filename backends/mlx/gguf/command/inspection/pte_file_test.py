@@ -12,7 +12,7 @@ from torch import nn
 
 from backends.mlx.gguf.card import CARD
 from backends.mlx.gguf.command import inspect_file
-from backends.mlx.gguf.command.inspection import pte as inspect_pte
+from backends.mlx.gguf.command.inspection import pte_file
 from backends.mlx.gguf.formats import FORMATS
 from backends.mlx.gguf.kernels import OPERATIONS, KernelName, units
 from backends.mlx.gguf.lowering import export_module, testing
@@ -83,7 +83,7 @@ def _program(tmp_path_factory: pytest.TempPathFactory) -> Program:
 
 @pytest.fixture(scope="module", name="found")
 def _found(program: Program) -> dict:
-    return inspect_pte.describe(program, with_tensors=True)
+    return pte_file.describe(program, with_tensors=True)
 
 
 def test_keys(found: dict, program: Program) -> None:
@@ -101,7 +101,7 @@ def test_keys(found: dict, program: Program) -> None:
         "tensors",
     ]
     assert found["format"] == "pte" and found["bytes"] == program.path.stat().st_size
-    assert "tensors" not in inspect_pte.describe(program)
+    assert "tensors" not in pte_file.describe(program)
     assert json.loads(json.dumps(found)) == found
 
 
@@ -160,7 +160,7 @@ def test_card_and_named_data(found: dict) -> None:
 def test_tables(found: dict, program: Program, capsys: pytest.CaptureFixture) -> None:
     assert inspect_file.main([str(program.path), "--tensors"]) == 0
     out, _ = capsys.readouterr()
-    assert out == f"{inspect_pte.text(found)}\n"
+    assert out == f"{pte_file.text(found)}\n"
     rows = [line.split() for line in out.splitlines()]
     assert ["max_seq_len", "128"] in rows
     assert ["input", "0", "float32", "1..2", "x", "256", "-"] in rows
@@ -197,7 +197,7 @@ def test_a_bad_card(tmp_path: Path, card: bytes, message: str) -> None:
     file.constants = {CARD: np.frombuffer(card, np.uint8)}
     path = file.write(tmp_path / "card.pte", graph)
     with pytest.raises(ProgramError) as caught:
-        inspect_pte.describe(Program(path))
+        pte_file.describe(Program(path))
     assert str(caught.value).startswith(f"{path}: named data '{CARD}': {message}")
 
 
@@ -211,7 +211,7 @@ def test_damaged_programs_are_refused_in_one_line(program: Program, tmp_path: Pa
         damaged[position] ^= 0x41
         path.write_bytes(damaged.tobytes())
         try:
-            inspect_pte.text(inspect_pte.describe(Program(path), with_tensors=True))
+            pte_file.text(pte_file.describe(Program(path), with_tensors=True))
         except ProgramError as error:
             assert str(error).startswith(f"{path}: ") and "\n" not in str(error)
             errors += 1
@@ -242,7 +242,7 @@ def _exported(path: Path, mode: str) -> dict:
         mode=mode,
         constant_methods={"get_max_seq_len": 64, "get_eos_ids": [2, 7]},
     )
-    return inspect_pte.describe(Program(path))
+    return pte_file.describe(Program(path))
 
 
 def test_fused_program(tmp_path: Path) -> None:
@@ -252,7 +252,7 @@ def test_fused_program(tmp_path: Path) -> None:
         "get_max_seq_len": 64,
         "get_eos_ids": {"length": 2, "first": [2, 7]},
     }
-    assert "2 of [2, 7]" in inspect_pte.text(found)
+    assert "2 of [2, 7]" in pte_file.text(found)
     assert [
         (kernel["type"], kernel["operation"], kernel["bias"]) for kernel in found["kernels"]
     ] == [("Q4_K", "gather", False), ("Q8_0", "qmv", True), ("Q4_K", "qmv", False)]
@@ -282,7 +282,7 @@ FLOATS = [fmt for fmt in FORMATS.values() if fmt.mlx_mode]
 def test_program_repacked_in_a_float_mode(tmp_path: Path, fmt) -> None:
     module = testing.linear(testing.quantize(fmt.name, 8, 256), fmt.name, torch.float32)
     export_module(module, (torch.zeros(1, 256),), tmp_path / "floats.pte", mode="repack")
-    found = inspect_pte.describe(Program(tmp_path / "floats.pte"))
+    found = pte_file.describe(Program(tmp_path / "floats.pte"))
     groups = {
         (group["holds"], group["type"]): group["bytes"] for group in found["constants"]["groups"]
     }
@@ -290,4 +290,4 @@ def test_program_repacked_in_a_float_mode(tmp_path: Path, fmt) -> None:
         (fmt.mlx_mode, "uint32"): 8 * 128,
         (fmt.mlx_mode, "uint8"): 8 * 256 // fmt.group,
     }
-    assert f"uint8 of MLX's {fmt.mlx_mode} quantization" in inspect_pte.text(found)
+    assert f"uint8 of MLX's {fmt.mlx_mode} quantization" in pte_file.text(found)

@@ -1,0 +1,112 @@
+"""What all commands share: how they read their arguments, how they end, what paths mean.
+
+A command is a module with a parser and its work:
+
+    def main(arguments: Sequence[str] | None = None) -> int:
+        return run(_parser(), _work, arguments)
+
+    if __name__ == "__main__":
+        start(main)
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import logging
+import os
+import signal
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from backends.mlx.common.errors import InputError
+
+INTERRUPTED = 128 + signal.SIGINT
+
+
+class Parser(argparse.ArgumentParser):
+    """Raises InputError on bad arguments, where argparse would print its usage and exit."""
+
+    def error(self, message: str) -> NoReturn:
+        raise InputError(message)
+
+
+def run(
+    parser: Parser,
+    work: Callable[[argparse.Namespace], int],
+    arguments: Sequence[str] | None,
+) -> int:
+    """Does `work` with the parsed `arguments`, None for the program's own; the exit status.
+
+    That is what `work` returns; or 2 after an InputError, an OSError or a MemoryError, and
+    130 after KeyboardInterrupt, each told in one line on stderr. Any other exception is a fault
+    of this project and passes through, and so does BrokenPipeError, for `start`.
+    """
+    try:
+        status = work(parser.parse_args(arguments))
+        # Here, as what cannot be written when Python ends is told in more than a line.
+        print(end="", flush=True)
+        return status
+    except BrokenPipeError:
+        raise
+    except InputError as error:
+        status, message = 2, str(error)
+    except OSError as error:
+        status, message = 2, _described(error)
+    except MemoryError as error:
+        status, message = 2, f"expected more memory, found {str(error) or 'none left'}"
+    except KeyboardInterrupt as error:
+        status, message = INTERRUPTED, ", ".join(("interrupted", *map(str, error.args)))
+    print(f"{parser.prog}: {' '.join(message.splitlines())}", file=sys.stderr)
+    return status
+
+
+def _described(error: OSError) -> str:
+    """The file and what the system says of it, or all that the error has."""
+    if error.strerror is None:
+        return str(error) or type(error).__name__
+    return error.strerror if error.filename is None else f"{error.filename}: {error.strerror}"
+
+
+def start(main: Callable[[], int]) -> NoReturn:
+    """Runs a command's `main` as a program of its own, and ends it with that exit status.
+
+    SIGTERM, and a reader that has seen enough (`| head`), end it after it has removed what it
+    keeps for the time of its work.
+    """
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    # None where the shell closed it (`>&-`).
+    if sys.stdout is not None:
+        # A terminal that cannot show a character of a vocabulary must not end this.
+        sys.stdout.reconfigure(errors="backslashreplace")
+    try:
+        status = main()
+    except BrokenPipeError:
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGPIPE)
+    if sys.stdout is not None:
+        # What could not be written was told already, and is not to be tried again.
+        with contextlib.suppress(OSError):
+            sys.stdout.close()
+    sys.exit(status)
+
+
+def user_path(text: str) -> Path:
+    """A path as the user's shell meant it: `bazel run` starts programs in a folder of its own."""
+    return Path(os.environ.get("BUILD_WORKING_DIRECTORY", "")) / text
+
+
+@contextlib.contextmanager
+def quiet_libraries(level: int) -> Iterator[None]:
+    """Hides the warnings of torch and ExecuTorch about themselves, and their log up to `level`."""
+    before = logging.root.manager.disable
+    logging.disable(max(level, before))
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
