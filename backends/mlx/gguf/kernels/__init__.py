@@ -13,9 +13,17 @@ from backends.mlx.gguf.kernels.dispatch import (
     launch,
 )
 from backends.mlx.gguf.kernels.kernel import Kernel, experts, gather, linear
-from backends.mlx.gguf.kernels.operations import EXPERTS, LINEAR, OPERATIONS, KernelName, Operation
+from backends.mlx.gguf.kernels.operations import (
+    EMBEDDING,
+    EXPERTS,
+    LINEAR,
+    OPERATIONS,
+    KernelName,
+    Operation,
+)
 
 __all__ = [
+    "EMBEDDING",
     "EXPERTS",
     "Kernel",
     "KernelName",

@@ -60,7 +60,7 @@ def names_of(kind: str) -> tuple[str, ...]:
     return tuple(operation.name for operation in _ROWS if operation.kind == kind)
 
 
-LINEAR, EXPERTS = names_of("linear"), names_of("experts")
+LINEAR, EXPERTS, EMBEDDING = names_of("linear"), names_of("experts"), names_of("embedding")
 
 
 def find(name: str, kind: str | None = None) -> Operation:
