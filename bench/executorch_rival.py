@@ -9,11 +9,10 @@ from types import SimpleNamespace
 
 import torch
 
-from backends.mlx import metal
-from backends.mlx.overlay import mlx_overlay
+from backends.mlx import metal, overlay
 from bench.launch import Case, Launch, from_unit, gguf_unit
 
-mlx_overlay.ensure()
+overlay.ensure()
 
 # GGUF type -> the module that lowers its linears, under this package.
 _PACKAGE = "executorch.backends.mlx.custom_kernel_ops.gguf"

@@ -144,9 +144,9 @@ def _ours(type_name: str, mode: str):
 def _executorch(type_name: str, mode: str):
     import torch
 
-    from backends.mlx.overlay import mlx_overlay
+    from backends.mlx import overlay
 
-    mlx_overlay.ensure()
+    overlay.ensure()
     os.environ["ET_MLX_EMIT_DIRECT_GGUF"] = "1" if mode == "fused" else "0"
     importlib.import_module("executorch.backends.mlx.custom_kernel_ops.gguf.patterns")
     from executorch.backends.mlx import MLXPartitioner

@@ -5,6 +5,9 @@ from __future__ import annotations
 import importlib.util
 from pathlib import Path
 
+# What `MetalKernelNode.template_arg_kinds` says of an argument; the schema has it as a comment.
+TEMPLATE_INT, TEMPLATE_BOOL, TEMPLATE_DTYPE = range(3)
+
 
 def program_fbs() -> Path:
     """The schema of a `.pte` program (root table `Program`, file identifier `ET12`)."""

@@ -18,7 +18,7 @@ class ScalarType:
     """One element type.
 
     Attributes:
-      name: MLX's name without its trailing underscore, e.g. `bfloat16`, `bool`.
+      name: as `backends.mlx.common.dtypes` spells it, e.g. `bfloat16`, `bool`.
       mlx: the `mx.Dtype`.
       storage: the numpy type of the same size and bits; uint16 for bfloat16, which numpy lacks.
     """
@@ -38,7 +38,7 @@ def _scalar(name: str, storage: str | None = None) -> ScalarType:
     return ScalarType(name, mlx, np.dtype(storage or name))
 
 
-_BY_CODE = {
+SCALAR_TYPES = {
     0: _scalar("uint8"),
     1: _scalar("int8"),
     2: _scalar("int16"),
@@ -55,21 +55,16 @@ _BY_CODE = {
 def scalar_type(code: int, what: str) -> ScalarType:
     """The type that `code` names. Raises ProgramError, naming `what`, for any other code."""
     try:
-        return _BY_CODE[code]
+        return SCALAR_TYPES[code]
     except KeyError:
-        known = ", ".join(f"{code} {type_.name}" for code, type_ in _BY_CODE.items())
+        known = ", ".join(f"{code} {type_.name}" for code, type_ in SCALAR_TYPES.items())
         raise ProgramError(what, f"a ScalarType of {known}", code) from None
 
 
 def scalar_type_named(name: str, what: str) -> ScalarType:
     """The type called `name`. Raises ProgramError, naming `what`, for any other name."""
-    for type_ in _BY_CODE.values():
+    for type_ in SCALAR_TYPES.values():
         if type_.name == name:
             return type_
-    known = ", ".join(type_.name for type_ in _BY_CODE.values())
+    known = ", ".join(type_.name for type_ in SCALAR_TYPES.values())
     raise ProgramError(what, f"one of {known}", name)
-
-
-def mx_dtype_name(dtype: mx.Dtype) -> str:
-    """MLX's name of `dtype` as in `ScalarType.name`."""
-    return str(dtype).rpartition(".")[2].rstrip("_")

@@ -18,10 +18,10 @@ import numpy as np
 
 from backends.mlx.overlay import schemas
 from backends.mlx.program import flatbuffer, schema, verify
-from backends.mlx.program.constant_method import constant_value
 from backends.mlx.program.dtypes import ScalarType, scalar_type
 from backends.mlx.program.errors import ProgramError
 from backends.mlx.program.graph import Graph
+from backends.mlx.program.method import Method
 
 _SCHEMA = schema.parse(schemas.program_fbs())
 _IDENTIFIER = b"ET12"
@@ -48,15 +48,6 @@ class Constant:
     type: ScalarType
     view: np.ndarray
     file_offset: int
-
-
-@dataclass(frozen=True)
-class Method:
-    """One entry point: its `ExecutionPlan` record and the graphs of its delegates, in order."""
-
-    name: str
-    plan: object
-    graphs: tuple[Graph, ...]
 
 
 class Program:
@@ -132,13 +123,11 @@ class Program:
         self.methods = {}
         self._constant_methods = {}
         for plan in record.execution_plan:
-            self.methods[plan.name] = Method(plan.name, plan, self._read_graphs(plan))
-            try:
-                value = constant_value(plan)
-            except ProgramError as error:
-                raise error.inside(f"method {plan.name!r}") from None
+            method = Method(plan.name, plan, self._read_graphs(plan))
+            self.methods[method.name] = method
+            value = method.constant_value()
             if value is not None:
-                self._constant_methods[plan.name] = value
+                self._constant_methods[method.name] = value
 
     def _check_segment(self, index: int, segment) -> None:
         start, stop = segment.offset, segment.offset + segment.size

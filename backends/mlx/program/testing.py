@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from backends.mlx.overlay import mlx_overlay
+from backends.mlx import overlay
+from backends.mlx.program.dtypes import SCALAR_TYPES
 
-mlx_overlay.ensure()
+overlay.ensure()
 
 from executorch.backends.mlx import MLXPartitioner  # noqa: E402
 from executorch.backends.mlx.serialization import mlx_graph_schema as mlx_schema  # noqa: E402
@@ -32,13 +33,10 @@ from executorch.exir.scalar_type import ScalarType  # noqa: E402
 
 Tid, Vid, IntOrVid = mlx_schema.Tid, mlx_schema.Vid, mlx_schema.IntOrVid
 
+# Of the types that numpy has.
 CODES = {
-    np.dtype(name): code
-    for name, code in {
-        "uint8": 0, "int8": 1, "int16": 2, "int32": 3, "int64": 4,
-        "float16": 5, "float32": 6, "bool": 11, "uint32": 28,
-    }.items()
-}  # fmt: skip
+    type_.storage: code for code, type_ in SCALAR_TYPES.items() if type_.storage.name == type_.name
+}
 
 
 def export(path: Path, module: torch.nn.Module, inputs: tuple, dynamic_shapes=None) -> Path:

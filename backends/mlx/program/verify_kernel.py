@@ -1,7 +1,8 @@
 """Checks a MetalKernelNode: what ExecuTorch's runtime checks at its call, and what it does not.
 
 The rules that need a dtype or a size apply where the program states it: to constants, inputs,
-outputs and literals before anything runs, to everything else at the call (`check_call`).
+outputs and literals before anything runs. For all else the runner applies `check_launch` and
+`check_operand_dtypes` at the call.
 """
 
 from __future__ import annotations
@@ -9,11 +10,11 @@ from __future__ import annotations
 import re
 from math import prod
 
+from backends.mlx.overlay.schemas import TEMPLATE_BOOL, TEMPLATE_DTYPE, TEMPLATE_INT
 from backends.mlx.program.dtypes import ScalarType, scalar_type
 from backends.mlx.program.errors import ProgramError
 from backends.mlx.program.graph import Graph, Vid, operand
 
-TEMPLATE_INT, TEMPLATE_BOOL, TEMPLATE_DTYPE = range(3)
 MAX_THREADS = 1024
 _INT32 = range(-(2**31), 2**31)
 _IDENTIFIER = re.compile(r"[A-Za-z_]\w*")

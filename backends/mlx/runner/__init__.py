@@ -4,10 +4,10 @@
 `backends.mlx.metal`. Knows nothing of GGUF.
 """
 
-from backends.mlx.overlay import mlx_overlay
+from backends.mlx import overlay
 
 # Whoever imports ExecuTorch's MLX backend after this finds it whole.
-mlx_overlay.ensure()
+overlay.ensure()
 
 from backends.mlx.program import Program, ProgramError  # noqa: E402
 from backends.mlx.runner.runner import Runner  # noqa: E402

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import mlx.core as mx
 
-from backends.mlx.program.constant_method import literal
-from backends.mlx.program.dtypes import mx_dtype_name, scalar_type
+from backends.mlx.common.dtypes import dtype_name
+from backends.mlx.program.dtypes import scalar_type
 from backends.mlx.program.errors import ProgramError
 from backends.mlx.program.graph import TENSOR_SLOT
+from backends.mlx.program.method import literal
 from backends.mlx.program.program import Program
 from backends.mlx.runner import rehearsal
 from backends.mlx.runner.convert import to_int, to_mx
@@ -125,7 +126,7 @@ class Runner:
         if meta is not None:
             expected = scalar_type(meta.scalar_type, what)
             if array.dtype != expected.mlx:
-                raise ProgramError(f"{what} dtype", expected.name, mx_dtype_name(array.dtype))
+                raise ProgramError(f"{what} dtype", expected.name, dtype_name(array.dtype))
             _check_shape(meta, what, array.shape)
         return array
 

@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from torch import nn
 from torch.export import Dim
 
+from backends.mlx.common.dtypes import dtype_name
 from backends.mlx.program import Program, ProgramError
-from backends.mlx.program.dtypes import mx_dtype_name
 from backends.mlx.program.testing import (
     GraphFile,
     IntOrVid,
@@ -34,7 +34,7 @@ def check(path, module, inputs, cases=None, dynamic_shapes=None, tolerance=1e-5)
         expected = expected if isinstance(expected, tuple) else (expected,)
         assert len(actual) == len(expected)
         for have, want in zip(actual, expected, strict=True):
-            assert mx_dtype_name(have.dtype) == str(want.dtype).removeprefix("torch.")
+            assert dtype_name(have.dtype) == dtype_name(want.dtype)
             assert tuple(have.shape) == tuple(want.shape)
             # Every value of the tested types fits float32, and numpy has no bfloat16.
             have, want = np.array(have.astype(mx.float32)), want.float().numpy()

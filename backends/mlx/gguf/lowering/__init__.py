@@ -8,9 +8,9 @@ delegate shares, `state`) and write kernels that read the blocks (`fused`), or, 
 MLX's own operations (`repack`) on converted weights (`quantized`). `mode` says which.
 """
 
-from backends.mlx.overlay import mlx_overlay
+from backends.mlx import overlay
 
-mlx_overlay.ensure()
+overlay.ensure()
 
 from backends.mlx.gguf.lowering.export import (  # noqa: E402
     LoweringError,

@@ -5,7 +5,8 @@ from __future__ import annotations
 import mlx.core as mx
 import numpy as np
 
-from backends.mlx.program.dtypes import ScalarType, mx_dtype_name, scalar_type, scalar_type_named
+from backends.mlx.common.dtypes import dtype_name
+from backends.mlx.program.dtypes import ScalarType, scalar_type, scalar_type_named
 from backends.mlx.program.errors import ProgramError
 from backends.mlx.program.verify_kernel import (
     check_launch,
@@ -91,5 +92,4 @@ class _Kernel:
 
 
 def _type_of(operand: mx.array | np.ndarray) -> ScalarType:
-    name = mx_dtype_name(operand.dtype) if isinstance(operand, mx.array) else operand.dtype.name
-    return scalar_type_named(name, "operand dtype")
+    return scalar_type_named(dtype_name(operand.dtype), "operand dtype")

@@ -16,9 +16,7 @@ from backends.mlx.gguf import kernels
 from backends.mlx.gguf.lowering.emit import rows
 from backends.mlx.gguf.lowering.emit.operands import Operands
 from backends.mlx.gguf.lowering.emit.state import DelegateState
-
-# Kinds of a template argument in MetalKernelNode (ExecuTorch's schema.fbs).
-_INT, _BOOL, _DTYPE = 0, 1, 2
+from backends.mlx.overlay.schemas import TEMPLATE_BOOL, TEMPLATE_DTYPE, TEMPLATE_INT
 
 
 def emit_linear(P: MLXProgramBuilder, operands: Operands) -> None:
@@ -145,5 +143,5 @@ def _emit_kernel(
 def _template_argument(value: int | bool | str) -> tuple[int, int]:
     """(kind, value) as MetalKernelNode holds them; a string is the name of a dtype."""
     if isinstance(value, str):
-        return _DTYPE, torch_dtype_to_scalar_type(getattr(torch, value))
-    return (_BOOL if isinstance(value, bool) else _INT), int(value)
+        return TEMPLATE_DTYPE, torch_dtype_to_scalar_type(getattr(torch, value))
+    return (TEMPLATE_BOOL if isinstance(value, bool) else TEMPLATE_INT), int(value)

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from backends.mlx.overlay import mlx_overlay, schemas
+from backends.mlx import overlay
+from backends.mlx.overlay import schemas
 
 pytestmark = pytest.mark.skipif(
     sys.platform == "darwin", reason="macOS wheels ship the generated modules"
 )
 
-ENSURE = "from backends.mlx.overlay import mlx_overlay; print(mlx_overlay.ensure())\n"
+ENSURE = "from backends.mlx import overlay; print(overlay.ensure())\n"
 IMPORT = """
 from executorch.backends.mlx import MLXPartitioner
 from executorch.backends.mlx._generated_inspector import OP_NODE_FIELDS
@@ -75,7 +76,7 @@ def test_tests_write_into_their_own_folder(tmp_path):
 
 
 def test_calls_after_the_first_do_nothing(tmp_path):
-    roots = finish(start(ENSURE + "print(mlx_overlay.ensure('/nowhere'))", tmp_path)).split()
+    roots = finish(start(ENSURE + "print(overlay.ensure())", tmp_path)).split()
     assert len(roots) == 2 and roots[0] == roots[1]
 
 
@@ -86,7 +87,7 @@ def test_failure_leaves_nothing_behind(tmp_path):
     assert (
         errors.strip()
         .split("\n")[-1]
-        .startswith("backends.mlx.overlay.mlx_overlay.OverlayError: /bin/false: exit status 1:")
+        .startswith("backends.mlx.overlay.generated.OverlayError: /bin/false: exit status 1:")
     )
     assert not any(path.is_file() for path in tmp_path.rglob("*"))
 
@@ -110,9 +111,9 @@ def test_schemas_are_found_without_importing_executorch(tmp_path):
 def test_missing_executorch_is_one_clear_error(tmp_path):
     script = (
         "import sys; sys.modules['executorch'] = None\n"
-        "from backends.mlx.overlay import mlx_overlay\n"
-        "try: mlx_overlay.ensure()\n"
-        "except mlx_overlay.OverlayError as error: print(error)"
+        "from backends.mlx import overlay\n"
+        "try: overlay.ensure()\n"
+        "except overlay.OverlayError as error: print(error)"
     )
     assert finish(start(script, tmp_path)).startswith("ExecuTorch is not installed: ")
-    assert issubclass(mlx_overlay.OverlayError, ImportError)
+    assert issubclass(overlay.OverlayError, ImportError)

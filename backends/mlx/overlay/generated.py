@@ -1,9 +1,7 @@
-"""Makes `executorch.backends.mlx` importable from ExecuTorch's Linux wheel.
+"""The modules that ExecuTorch's Linux wheel leaves out: generated once, then found by `import`.
 
-The wheel ships the MLX backend's Python sources, its FlatBuffers schema, the generator and `flatc`,
-but not the modules generated from them. `ensure()` generates those once into a cache directory and
-serves them through one `sys.meta_path` finder; site-packages is never written. Wheels that ship
-the modules (macOS arm64) are left alone. Known to work with ExecuTorch 1.4 and 1.5.
+The wheel has all that they are generated from: sources, schema, generator and `flatc`. They go
+into the cache folder, never into site-packages, and one `sys.meta_path` finder serves them.
 """
 
 from __future__ import annotations
@@ -17,9 +15,11 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 from importlib.abc import MetaPathFinder
 from pathlib import Path
+
+from backends.mlx.common.cache import cache_folder
+from backends.mlx.common.files import folder_written_whole
 
 _PACKAGE = "executorch.backends.mlx"
 _SOURCES = ("__init__.py", "mlx_graph_serialize.py", "schema.fbs", "generate.py")
@@ -50,16 +50,12 @@ class _Finder(MetaPathFinder):
         return None
 
 
-def ensure(cache: Path | str | None = None) -> Path | None:
+def ensure() -> Path | None:
     """Makes `import executorch.backends.mlx` work. Call it before the first such import.
 
-    Args:
-      cache: directory under which to generate. By default `$TEST_TMPDIR` if set, else
-        `${XDG_CACHE_HOME:-~/.cache}/mlx_gguf`.
-
     Returns:
-      The directory that holds the generated modules, or None where the wheel has its own.
-      Later calls in the same process return the first call's answer.
+      The folder of the generated modules, or None where the wheel has its own. Later calls in the
+      same process return the first call's answer.
 
     Raises:
       OverlayError: no MLX sources or no `flatc` in the wheel, generation failed, or
@@ -73,18 +69,18 @@ def ensure(cache: Path | str | None = None) -> Path | None:
         return None
     if f"{_PACKAGE}.serialization" in sys.modules:
         raise OverlayError("ensure() must run before executorch.backends.mlx is imported")
-    base = Path(cache) if cache is not None else _default_cache()
-    root = base / "executorch_mlx" / _key(sources)
+    root = cache_folder("executorch_mlx") / _key(sources)
     if not root.is_dir():
-        _generate_atomically(sources, root)
+        try:
+            with folder_written_whole(root) as folder:
+                _generate(sources, folder)
+        except OSError as error:
+            raise OverlayError(
+                f"{root}: expected a folder that ExecuTorch's modules can be generated into, "
+                f"found {error}"
+            ) from error
     sys.meta_path.insert(0, _Finder(root))
     return root
-
-
-def _default_cache() -> Path:
-    if test_dir := os.environ.get("TEST_TMPDIR"):
-        return Path(test_dir)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mlx_gguf"
 
 
 def _mlx_sources() -> Path:
@@ -116,27 +112,6 @@ def _key(sources: Path) -> str:
     for name in _SOURCES:
         digest.update((sources / "serialization" / name).read_bytes())
     return f"{importlib.metadata.version('executorch')}-{digest.hexdigest()[:16]}"
-
-
-def _generate_atomically(sources: Path, root: Path) -> None:
-    try:
-        root.parent.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(prefix=f".{root.name}.", dir=root.parent))
-    except OSError as error:
-        raise OverlayError(
-            f"{root.parent}: cannot write ExecuTorch's generated modules: {error}"
-        ) from error
-    try:
-        _generate(sources, scratch)
-        scratch.chmod(0o755)
-        try:
-            scratch.rename(root)
-        except OSError:
-            # Another process finished first. Its files have the same content.
-            if not root.is_dir():
-                raise
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _generate(sources: Path, out: Path) -> None:
