@@ -34,6 +34,7 @@ struct Indices {
     long operator[](uint row) const { return (long)expert[row]; }
 };
 
+// Finds the type of the pointer: MLX passes few indices in the constant address space.
 template <typename Pointer>
 inline Indices<Pointer> indices_of(Pointer expert, uint count, uint repeat) {
     return {expert, count, repeat};

@@ -1,7 +1,7 @@
 // Experts, mat-mat: all rows of each expert. Prefill.
 //
 // A threadgroup takes one expert and one tile of outputs. It looks through the indices for the
-// rows of its expert, and computes qmm's tile for every 32 of them. So the grid (tiles of
+// rows of its expert, and computes qmm's tile for every T::M of them. So the grid (tiles of
 // outputs, experts) is known before the indices are, rows need not be sorted, and their order
 // does not depend on that of threads.
 #pragma once
@@ -30,7 +30,8 @@ inline void gather_qmm(device const InT* x, Experts experts, Indices<Pointer> in
     const uint expert = place.group.y;
     const Weight weight = experts.matrix(expert);
 
-    // Every simdgroup looks at all indices, so that all know how many rows were found.
+    // Every simdgroup looks at all indices, a lane at one of 32, so that all know how many rows
+    // were found.
     uint found = 0, taken = 0;
     for (uint r0 = 0; r0 < indices.count; r0 += 32) {
         const uint r = r0 + place.lane;

@@ -1,4 +1,4 @@
-// Linear, mat-vec: one or a few rows of x times every row of weights. Decode.
+// Linear, mat-vec: one or two rows of x times every row of weights. Decode.
 //
 // A simdgroup computes ROWS outputs, so that one load, one widening and one sum of x
 // serve ROWS rows of weights. LANES lanes share a (super-)block: the simdgroup walks
@@ -36,7 +36,8 @@ inline void accumulate(MatVec mat_vec, device const InT* x, uint x_stride,
 }
 
 // `x` and `out`: the first of the x_count rows of each, at most X_ROWS; place.group.x: the tile of
-// outputs. One decoding of a weight serves all rows of x.
+// outputs. One decoding of a weight serves all rows of x. `partial`: with SPLIT_K, a float for each
+// simdgroup, row and row of x.
 template <typename F, uint ROWS, uint X_ROWS, uint SIMDGROUPS, bool SPLIT_K, typename InT,
           typename OutT, typename Bias>
 inline void qmv(device const InT* x, Weight weight, Bias bias, device OutT* out,
@@ -59,7 +60,7 @@ inline void qmv(device const InT* x, Weight weight, Bias bias, device OutT* out,
     const uint first = (SPLIT_K ? simdgroup * (32 / LANES) : 0) + lane / LANES;
     const uint blocks = weight.row_bytes / F::BYTES;
     device const InT* x_lane = x + first * F::WEIGHTS + mat_vec.first_weight();
-    // Of one row of two, it is computed twice and stored once.
+    // Where two rows of x are computed and there is one, it is computed twice and stored once.
     const uint x_stride = x_count < X_ROWS ? 0 : blocks * F::WEIGHTS;
 
     // Fixed 64-bit addresses of the rows and one running 32-bit offset in words: no 64-bit
