@@ -7,7 +7,6 @@ largest magnitude that the weight's sub-block can represent.
 
 from __future__ import annotations
 
-import mlx.core as mx
 import numpy as np
 
 RELATIVE = 4e-6
@@ -18,6 +17,9 @@ def ulp(values: np.ndarray, dtype: str) -> np.ndarray:
 
     dtype: "float32", "float16" or "bfloat16", which numpy does not know and MLX does.
     """
+    # Imported here, as most of what reads `formats` needs no MLX.
+    import mlx.core as mx
+
     limits = mx.finfo(getattr(mx, dtype))
     with np.errstate(divide="ignore"):
         powers = np.exp2(np.floor(np.log2(np.abs(values))))

@@ -147,7 +147,7 @@ import sys, time
 start = time.monotonic()
 from backends.mlx.gguf.command import inspect_file
 assert inspect_file.main(sys.argv[1:]) == 0
-heavy = {"torch", "executorch", "transformers"} & sys.modules.keys()
+heavy = {"torch", "executorch", "mlx", "transformers"} & sys.modules.keys()
 print(time.monotonic() - start, *heavy, file=sys.stderr)
 """
 
