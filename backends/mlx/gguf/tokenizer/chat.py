@@ -28,7 +28,7 @@ class ChatTemplateError(InputError):
 class _GenerationTag(Extension):
     """`{% generation %}`: marks the assistant's words for training; here it is what it holds."""
 
-    tags = frozenset({"generation"})
+    tags = {"generation"}
 
     def parse(self, parser: jinja2.parser.Parser) -> list[jinja2.nodes.Node]:
         next(parser.stream)
