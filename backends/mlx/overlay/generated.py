@@ -147,6 +147,7 @@ def _generate(sources: Path, out: Path) -> None:
 def _load_generator(path: Path):
     name = "_executorch_mlx_generate"
     spec = importlib.util.spec_from_file_location(name, path)
+    assert spec and spec.loader
     generator = importlib.util.module_from_spec(spec)
     # dataclasses look their module up in sys.modules while the module body runs.
     sys.modules[name] = generator

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -25,7 +26,7 @@ _MAX_OFFSET = 2**31 - 1
 _CODES = {code: struct.Struct("<" + code) for code in "?bBhHiIqQfd"}
 
 
-def decode(schema: Schema, root: str, data: memoryview, identifier: bytes = b"") -> object:
+def decode(schema: Schema, root: str, data: memoryview, identifier: bytes = b"") -> Any:
     """Decodes the buffer `data` whose root is a table of type `root`.
 
     Args:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from typing import Any
 
 from backends.mlx.program.errors import ProgramError
 from backends.mlx.program.graph import Graph
@@ -16,7 +17,7 @@ class Method:
     """One entry point: its `ExecutionPlan` record and the graphs of its delegates, in order."""
 
     name: str
-    plan: object
+    plan: Any
     graphs: tuple[Graph, ...]
 
     def constant_value(self) -> int | float | bool | str | list | None:

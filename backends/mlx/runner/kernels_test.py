@@ -150,6 +150,14 @@ def test_prepare_builds_kernels_for_few_rows_and_for_many(tmp_path, monkeypatch)
         np.testing.assert_array_equal(np.array(runner(x)[0]), 3 * x + TABLE)
 
 
+def test_prepare_leaves_it_to_mlx_on_a_mac(tmp_path, monkeypatch):
+    runner = Runner(branching_file().write(tmp_path / "a.pte"))
+    monkeypatch.setattr(mx.metal, "is_available", lambda: True)
+    monkeypatch.setattr(runtime, "prepare", None)
+    monkeypatch.setattr(Interpreter, "__call__", None)
+    assert runner.prepare() == 0
+
+
 def test_prepare_leaves_buffers_as_they_are(tmp_path):
     x = np.ones((2,), np.float32)
     file = GraphFile(inputs=[x], outputs=[x], mutable=[x])

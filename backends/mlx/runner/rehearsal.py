@@ -14,7 +14,7 @@ from backends.mlx.program.graph import TENSOR_SLOT
 
 
 def units(interpreter) -> list:
-    """The `backends.mlx.metal.Unit` of every kernel that the main chain may reach; none on a Mac.
+    """The `backends.mlx.metal.Unit` of every kernel that the main chain may reach.
 
     The interpreter's mutable buffers keep their contents. Raises ProgramError where the graph
     cannot run on zeros.
