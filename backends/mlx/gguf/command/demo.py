@@ -2,7 +2,8 @@
 
     demo [QUESTION]
 
-The `.pte` stays in the user's cache. Exit status: that of `export` or `generate`.
+The `.pte` stays in the user's cache. Exit status: that of `export` or `generate`; 2 if there is
+nothing to export, with one line on stderr.
 """
 
 from __future__ import annotations

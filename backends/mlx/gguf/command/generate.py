@@ -4,8 +4,19 @@
              [--temperature T] [--top-k K] [--top-p P] [--seed S] [--json]
 
 The text goes to stdout as it comes, then a line of figures to stderr. In the prompt, raw or chat,
-the texts of control tokens ("<|im_end|>") are these tokens, as in llama.cpp's programs. Exit
-status: 0; 2 on bad input, with one line on stderr; 130 if interrupted, after what there is.
+the texts of control tokens ("<|im_end|>") are these tokens, as in llama.cpp's programs. Where there
+is no GPU, the model's kernels are compiled when it is loaded, each of them once and for all; stderr
+tells of it, and the time counts as loading. Exit status: 0; 2 on bad input, with one line on
+stderr; 130 if interrupted, with the text that there is by then.
+
+`--json` prints one object:
+
+    text, token_ids     what was generated, without the token that ended it
+    prompt_token_ids
+    stop                "end", "length", "cache full" or "interrupt"
+    seed                of the random numbers, or null where none are drawn
+    seconds             {load, prefill: up to the first token, decode: all tokens after it}
+    tokens_per_second   {prefill, decode}, null where there is nothing to divide
 """
 
 from __future__ import annotations
@@ -38,12 +49,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _generate(options: argparse.Namespace) -> int:
     sampler, seed = _sampler(options)
     prompt = _prompt(options.prompt)
-    start = time.perf_counter()
+    started = time.perf_counter()
     model = ModelFile(options.model)
     prompt_ids = _prompt_ids(model.tokenizer, prompt, options)
     with _progress():
         session = model.session()
-    load_seconds = time.perf_counter() - start
+    load_seconds = time.perf_counter() - started
     generation = Generation(
         session,
         prompt_ids,
@@ -158,7 +169,7 @@ def _prompt_ids(tokenizer: Tokenizer, prompt: str, options: argparse.Namespace) 
 
 @contextlib.contextmanager
 def _progress() -> Iterator[None]:
-    """Tells on stderr which kernels are compiled."""
+    """Shows on stderr what `backends.mlx.metal` says of the kernels it compiles."""
     log = logging.getLogger("backends.mlx.metal")
     handler, level = logging.StreamHandler(), log.level
     handler.setFormatter(logging.Formatter("generate: %(message)s"))

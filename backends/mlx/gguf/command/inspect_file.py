@@ -2,8 +2,8 @@
 
     inspect FILE.gguf|FILE.pte [--tensors] [--json]
 
-Exit status: 0, or 2 on bad input, with one line on stderr. `--json` prints one object. Arrays in
-metadata are {"length", "first"}: the first 8 elements. Keys of a GGUF file:
+Exit status: 0; 2 on bad input, with one line on stderr; 130 when interrupted. `--json` prints one
+object. Arrays in metadata are {"length", "first"}: the first 8 elements. Keys of a GGUF file:
 
     format      "gguf"
     version     of the format

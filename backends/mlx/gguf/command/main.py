@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import io
 import logging
 import os
 import signal
@@ -39,15 +40,15 @@ def run(
     work: Callable[[argparse.Namespace], int],
     arguments: Sequence[str] | None,
 ) -> int:
-    """Does `work` with the parsed `arguments`, None for the program's own; the exit status.
+    """Parses `arguments`, None for the program's own, does `work` and returns the exit status.
 
-    That is what `work` returns; or 2 after an InputError, an OSError or a MemoryError, and
-    130 after KeyboardInterrupt, each told in one line on stderr. Any other exception is a fault
-    of this project and passes through, and so does BrokenPipeError, for `start`.
+    That is what `work` returns, 2 after an InputError, an OSError or a MemoryError, or 130 after a
+    KeyboardInterrupt. Each of these is told in one line on stderr. Any other exception is a fault
+    of this project and passes through. So does BrokenPipeError, for `start`.
     """
     try:
         status = work(parser.parse_args(arguments))
-        # Here, as what cannot be written when Python ends is told in more than a line.
+        # Where it fails only when Python ends, it is told in more than one line.
         print(end="", flush=True)
         return status
     except BrokenPipeError:
@@ -78,8 +79,8 @@ def start(main: Callable[[], int]) -> NoReturn:
     keeps for the time of its work.
     """
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    # None where the shell closed it (`>&-`).
-    if sys.stdout is not None:
+    # There is none where the shell closed it (`>&-`).
+    if isinstance(sys.stdout, io.TextIOWrapper):
         # A terminal that cannot show a character of a vocabulary must not end this.
         sys.stdout.reconfigure(errors="backslashreplace")
     try:

@@ -3,9 +3,9 @@
     verify [FILE.gguf] [--types Q4_K,Q6_K] [--tensors GLOB] [--m 1,5,33] [--dtype float32]
 
 Tensors of three dimensions are verified as the matrices of experts: every row of x times each.
-Without a file it takes Gemma 3 270M, for its four quantized types (`packaged.py`). Exit status:
-0 if every result is within its bound (`report.py`), 1 if one is not, 2 on bad input, with one line
-on stderr.
+Without a file it takes Gemma 3 270M, for its four quantized types. Exit status: 0 if every result
+is within its bound (`report.py`); 1 if one is not; 2 on bad input, with one line on stderr; 130
+when interrupted.
 """
 
 from __future__ import annotations

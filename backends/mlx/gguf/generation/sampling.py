@@ -23,6 +23,9 @@ class Sampling:
         top_k: only so many of the most probable tokens are left; 0 for all.
         top_p: only the fewest of the most probable tokens that together have at least this
             probability are left; 1 for all.
+
+    Raises:
+        InputError: a value is out of its range. The message begins with its name.
     """
 
     temperature: float = 0.0

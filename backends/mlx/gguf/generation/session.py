@@ -19,7 +19,7 @@ class SessionError(InputError):
 class Model(Protocol):
     """What runs the exported method, with a cache that calls fill: `runner.Runner`, or a fake."""
 
-    def __call__(self, tokens: np.ndarray, cache_position: np.ndarray) -> Sequence[Any]:
+    def __call__(self, tokens: np.ndarray, cache_position: np.ndarray, /) -> Sequence[Any]:
         """Runs over some tokens.
 
         Args:

@@ -13,7 +13,7 @@ from sentencepiece import SentencePieceProcessor, sentencepiece_model_pb2
 from tokenizers import pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from backends.mlx.gguf.checkpoint import packaged as checkpoint
+from backends.mlx.gguf.checkpoint import packaged
 from backends.mlx.gguf.checkpoint.file import GGUFFile
 from backends.mlx.gguf.tokenizer.tokenizer import TextStream, Tokenizer, TokenizerError
 from backends.mlx.gguf.tokenizer.vocabulary import TokenType
@@ -44,12 +44,12 @@ QUESTION = [{"role": "user", "content": "What is 2+2?"}]
 
 @pytest.fixture(scope="module", name="smollm2")
 def _smollm2() -> Tokenizer:
-    return Tokenizer.from_gguf(GGUFFile(checkpoint.smollm2()))
+    return Tokenizer.from_gguf(GGUFFile(packaged.smollm2()))
 
 
 @pytest.fixture(scope="module", name="gemma3")
 def _gemma3() -> Tokenizer:
-    return Tokenizer.from_gguf(GGUFFile(checkpoint.gemma3()))
+    return Tokenizer.from_gguf(GGUFFile(packaged.gemma3()))
 
 
 @pytest.fixture(scope="module", name="tokenizer", params=["smollm2", "gemma3"])
@@ -167,7 +167,7 @@ def test_smollm2_splits_as_its_publisher_says(smollm2: Tokenizer) -> None:
 
 
 def test_gemma3_is_sentence_pieces(gemma3: Tokenizer) -> None:
-    processor = _sentence_piece(GGUFFile(checkpoint.gemma3()))
+    processor = _sentence_piece(GGUFFile(packaged.gemma3()))
     for text in TEXTS + _random_texts(500):
         if "\x00" not in text:  # which ends SentencePiece's input
             found = gemma3.encode(text, add_special=False, parse_special=False)
