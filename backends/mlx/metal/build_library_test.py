@@ -141,5 +141,5 @@ def test_wrong_libraries(tmp_path):
         ["g++", "-x", "c", "-shared", "-fPIC", tmp_path / "old.c", "-o", tmp_path / "old.so"],
         check=True,
     )
-    with pytest.raises(ValueError, match="old.so: .*expected interface 3, found 0"):
+    with pytest.raises(ValueError, match="old.so: .*expected interface 4, found 0"):
         metal.add_library(tmp_path / "old.so")

@@ -26,7 +26,14 @@ from backends.mlx.metal.text.unit import Unit
 MODES = ("fast", "checked")
 
 _HOST = Path(__file__).absolute().parent / "host"
-_FAST_RUNTIME = ("fibre.cpp", "threadgroup.cpp", "workers.cpp", "launch.cpp")
+_FAST_RUNTIME = (
+    "fibre.cpp",
+    "threadgroup.cpp",
+    "threadgroup_fault.cpp",
+    "workers.cpp",
+    "shared.cpp",
+    "launch.cpp",
+)
 _RUNTIME_SOURCES = {
     "fast": _FAST_RUNTIME,
     "checked": (*_FAST_RUNTIME, "checker.cpp", "guarded.cpp", "hooks.cpp", "shadow.cpp"),

@@ -19,7 +19,7 @@ from backends.mlx.metal.text.unit import Unit
 _LOG = logging.getLogger(__name__)
 
 _INPUT, _OUTPUT, _INITIALISED_OUTPUT = range(3)  # msl_role
-_INTERFACE = 3  # msl_interface of host/runtime/launch.h
+_INTERFACE = 4  # msl_interface of host/runtime/launch.h
 _ALL_THREADGROUPS = (0, 2**64 - 1)
 
 
@@ -78,7 +78,7 @@ def run(
         (ctypes.c_uint32 * 3)(*grid),
         (ctypes.c_uint32 * 3)(*threadgroup),
         compile_.max_workers(),
-        entry.library.parallel,
+        entry.library.shared,
         *(threadgroups or _ALL_THREADGROUPS),
         ctypes.byref(fault),
     )
@@ -93,7 +93,7 @@ class _Library:
     path: Path
     handle: ctypes.CDLL
     mode: str
-    parallel: int  # address of the msl_parallel that all libraries use
+    shared: int  # address of the msl_shared that all libraries use
 
 
 @dataclasses.dataclass(frozen=True)
@@ -175,17 +175,17 @@ def _load(path: Path) -> _Library:
         ctypes.c_uint64,
         ctypes.POINTER(Fault),
     ]
-    return _Library(path, handle, mode, _parallel_of(handle))
+    return _Library(path, handle, mode, _shared_of(handle))
 
 
-_parallel: list[int] = []
+_shared: list[int] = []
 
 
-def _parallel_of(handle: ctypes.CDLL) -> int:
-    """The address of msl_parallel in the first library of all: one set of threads serves them."""
-    if not _parallel:
-        _parallel.append(ctypes.cast(handle.msl_parallel, ctypes.c_void_p).value)
-    return _parallel[0]
+def _shared_of(handle: ctypes.CDLL) -> int:
+    """The address of msl_shared_by_all in the first library of all, which serves them all."""
+    if not _shared:
+        _shared.append(ctypes.addressof(ctypes.c_byte.in_dll(handle, "msl_shared_by_all")))
+    return _shared[0]
 
 
 def library_of(unit: Unit, mode: str) -> Path:

@@ -103,6 +103,44 @@ def test_index_past_a_thread_array():
     assert fault.thread == 4
 
 
+# ---- a thread's own memory
+
+
+@pytest.mark.parametrize("distance", [1 << 13, 1 << 14, 1 << 15, -(1 << 13)])
+def test_pointer_that_leaves_the_stack(distance):
+    # The distance is an input, and the call is opaque: only the address tells.
+    header = """
+        __attribute__((noinline)) float read(thread const float* p, int i) {
+            return p[i];
+        }
+    """
+    source = """
+        float y[8];
+        for (int i = 0; i < 8; ++i) y[i] = 1.0f;
+        simdgroup_barrier(mem_flags::mem_none);  // all stacks are there
+        out[thread_position_in_grid.x] = read(y, distance[0]);
+    """
+    distances = np.array([distance] * 8, np.int32)
+    fault = fault_of(planted(source, {"distance": distances}, header=header))
+    check(fault, "out-of-bounds", "return p[i];", "thread memory")
+
+
+def test_memory_of_another_thread():
+    source = """
+        threadgroup ulong addresses[8];
+        const uint i = thread_position_in_grid.x;
+        float y = float(i);
+        addresses[i] = ulong(&y);
+        threadgroup_barrier(mem_flags::mem_threadgroup);
+        out[i] = *(thread float*)addresses[i ^ OTHER];
+        threadgroup_barrier(mem_flags::mem_threadgroup);  // y lives until here
+    """
+    with metal.checked():
+        assert planted(source.replace("OTHER", "0"))()[0].tolist() == list(range(8))
+    fault = fault_of(planted(source.replace("OTHER", "1")))
+    check(fault, "out-of-bounds", "*(thread float*)addresses[i ^ 1]", "thread memory")
+
+
 # ---- uninitialised and unwritten
 
 

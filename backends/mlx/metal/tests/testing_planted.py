@@ -29,10 +29,10 @@ def fault_of(run, unchecked=None) -> metal.CheckError:
     return caught.value
 
 
-def planted(source: str, inputs=None, outputs=8, grid=8, threadgroup=None):
+def planted(source: str, inputs=None, outputs=8, grid=8, threadgroup=None, header=""):
     """A call of a kernel written for one fault: `out` has `outputs` floats."""
     inputs = {} if inputs is None else inputs
-    kernel = metal.metal_kernel("planted", list(inputs), ["out"], source)
+    kernel = metal.metal_kernel("planted", list(inputs), ["out"], source, header)
     return lambda: kernel(
         inputs=list(inputs.values()),
         output_shapes=[(outputs,)],

@@ -18,6 +18,8 @@ namespace {
 
 // Larger inputs stay where they are: they are model weights, mapped and perhaps sparse.
 constexpr size_t kCopyLimit = 16 << 20;
+// A thread's variables and arrays.
+const char kThreadMemory[] = "thread memory";
 
 struct Region {
     uintptr_t begin;
@@ -43,8 +45,7 @@ struct State {
     std::vector<Shadow> arrays;   // of threadgroup memory, kept from one threadgroup to the next
     std::vector<std::pair<uintptr_t, uintptr_t>> image;
     Threadgroup* group = nullptr;
-    uintptr_t stacks_begin = 0;
-    uintptr_t stacks_bytes = 0;
+    bool combining = false;  // lanes: they may touch one another's stacks
     Now now[kMaxThreads];
     const Region* last = nullptr;
 };
@@ -67,6 +68,14 @@ int collect_image(dl_phdr_info* info, size_t, void* self) {
     }
     if (mine) state().image = segments;
     return mine;
+}
+
+// Within the frames of the running thread's kernel, which lie between this function's and the one
+// that called it.
+bool on_own_stack(uintptr_t address, size_t bytes) {
+    const uintptr_t end = current_fibre()->kernel_stack;
+    const uintptr_t begin = reinterpret_cast<uintptr_t>(__builtin_frame_address(0));
+    return address >= begin && address < end && bytes <= end - address;
 }
 
 const Region* find(uintptr_t address, size_t bytes) {
@@ -113,6 +122,10 @@ const char* verb(Access access) {
         if (address >= begin && address < end)
             s.group->fail(thread, "out-of-bounds", {site, nullptr, "program constant"},
                           "%s of %zu bytes to memory that is constant", verb(access), bytes);
+    if (s.group->stacks().holds(address))
+        s.group->fail(thread, "out-of-bounds", {site, nullptr, kThreadMemory},
+                      "%s of %zu bytes outside of the thread's own '%s'", verb(access), bytes,
+                      kThreadMemory);
     const Region* region = nearest(address);
     if (!region)
         s.group->fail(thread, "out-of-bounds", {site}, "%s of %zu bytes, the kernel has no memory",
@@ -184,8 +197,7 @@ void end_launch(msl_fault& fault, bool whole) {
 void begin_threadgroup(Threadgroup& group, uint64_t index) {
     State& s = state();
     s.group = &group;
-    s.stacks_begin = group.stacks().begin();
-    s.stacks_bytes = group.stacks().end() - group.stacks().begin();
+    s.combining = false;
     s.threadgroup_memory.clear();
     s.threadgroup_memory.reserve(64);
     s.last = nullptr;
@@ -222,7 +234,8 @@ void simdgroup_barrier(uint32_t thread, int flags) {
 
 void access(uintptr_t address, size_t bytes, Access access, const void* site) {
     State& s = state();
-    if (address - s.stacks_begin < s.stacks_bytes) return;
+    if (on_own_stack(address, bytes)) return;
+    if (s.combining && s.group->stacks().holds(address)) return;
     const Region* region = find(address, bytes);
     if (!region) {
         if (access == Access::read)
@@ -266,14 +279,20 @@ void access(uintptr_t address, size_t bytes, Access access, const void* site) {
 void misaligned(uintptr_t address, size_t alignment, const char* type, const void* site) {
     State& s = state();
     const Region* region = find(address, 1);
-    if (!region && address - s.stacks_begin >= s.stacks_bytes) region = nearest(address);
-    const char* name = region ? region->name : "thread memory";
+    if (!region && !s.group->stacks().holds(address)) region = nearest(address);
+    const char* name = region ? region->name : kThreadMemory;
     const int64_t offset = region ? int64_t(address - region->begin) : 0;
     s.group->fail(current_fibre()->thread, "misaligned", {site, nullptr, name, offset},
                   "access to %s, which needs %zu-byte alignment, at byte %lld of %s'%s' "
                   "(address %% %zu = %zu)",
                   type, alignment, static_cast<long long>(offset), region ? describe(*region) : "",
-                  region ? name : "thread memory", alignment, size_t(address % alignment));
+                  name, alignment, size_t(address % alignment));
+}
+
+void combine(msl_combine combine, void* const* lanes) {
+    state().combining = true;
+    combine(lanes);
+    state().combining = false;
 }
 
 void index_out_of_bounds(int64_t index, const char* type, const void* site) {

@@ -33,6 +33,9 @@ void add_threadgroup_memory(const char* name, void* data, size_t bytes);
 void threadgroup_barrier(uint32_t thread, int flags);
 void simdgroup_barrier(uint32_t thread, int flags);
 
+// combine(lanes), which may touch the stacks of all lanes.
+void combine(msl_combine combine, void* const* lanes);
+
 enum class Access { read, write, atomic_update, atomic_store };
 // Called before the access happens. Does not return if the access is a fault.
 void access(uintptr_t address, size_t bytes, Access access, const void* site);

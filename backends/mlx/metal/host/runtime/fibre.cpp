@@ -77,34 +77,44 @@ msl_switch:
 
 namespace msl {
 
-StackPool::StackPool() {
-    // One stack more than needed, to align the first.
-    const size_t bytes = kStackBytes * (kMaxThreads + 1);
-    mapping_ = mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
+namespace {
+constexpr size_t kMappedBytes = kSlotBytes * (kMaxThreads + 1);
+}  // namespace
+
+StackPool::StackPool(bool guarded) : guarded_(guarded), touched_(0) {
+    // One slot more than needed, to align the first.
+    mapping_ = mmap(nullptr, kMappedBytes, PROT_READ | PROT_WRITE,
                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (mapping_ == MAP_FAILED) {
         perror("metal host runtime: cannot reserve stacks");
         abort();
     }
     const uintptr_t address = reinterpret_cast<uintptr_t>(mapping_);
-    begin_ = (address + kStackBytes - 1) & ~uintptr_t(kStackBytes - 1);
+    begin_ = (address + kSlotBytes - 1) / kSlotBytes * kSlotBytes;
 }
 
-StackPool::~StackPool() { munmap(mapping_, kStackBytes * (kMaxThreads + 1)); }
+StackPool::~StackPool() { munmap(mapping_, kMappedBytes); }
 
-void* StackPool::prepare(int index, Threadgroup* group, void (*entry)()) {
-    const uintptr_t stack = begin_ + kStackBytes * index;
-    fibre_of_stack(stack)->group = group;
-    // Stack tops are staggered for the same reason as the records.
-    uintptr_t top = stack + kStackBytes - 64 - index % 64 * 64;
+void* StackPool::prepare(uint32_t number, Threadgroup* group, void (*entry)()) {
+    const uintptr_t slot = begin_ + kSlotBytes * number;
+    if (number == touched_) {
+        ++touched_;
+        if (guarded_ && mprotect(reinterpret_cast<void*>(slot), kGuardBytes, PROT_NONE)) {
+            perror("metal checker: cannot guard a stack");
+            abort();
+        }
+    }
+    Fibre* fibre = fibre_at(slot);
+    fibre->group = group;
+    // The stack begins below the record.
 #if defined(__x86_64__)
     // The address to go on at, then as after a call the caller's (null) one, so that the stack has
     // the ABI's alignment on entry.
-    void** slots = reinterpret_cast<void**>(top) - 2;
+    void** slots = reinterpret_cast<void**>(fibre) - 2;
     slots[0] = reinterpret_cast<void*>(entry);
     slots[1] = nullptr;
 #elif defined(__aarch64__)
-    void** slots = reinterpret_cast<void**>(top) - 20;
+    void** slots = reinterpret_cast<void**>(fibre) - 20;
     for (int i = 0; i < 20; ++i) slots[i] = nullptr;
     slots[11] = reinterpret_cast<void*>(entry);  // x30, the link register
 #endif

@@ -17,9 +17,9 @@ namespace {
 // Threadgroup runners are kept between launches, since their stacks are costly to touch anew.
 class Runners {
   public:
-    std::unique_ptr<Threadgroup> take() {
+    std::unique_ptr<Threadgroup> take(const msl_shared& shared) {
         std::lock_guard<std::mutex> lock(mutex_);
-        if (idle_.empty()) return std::make_unique<Threadgroup>();
+        if (idle_.empty()) return std::make_unique<Threadgroup>(shared);
         auto runner = std::move(idle_.back());
         idle_.pop_back();
         return runner;
@@ -40,13 +40,14 @@ Runners& runners() {
 }
 
 void work(Launch& launch) {
-    auto runner = runners().take();
+    auto runner = runners().take(*launch.shared);
     while (!launch.faulted.load(std::memory_order_relaxed)) {
         const uint64_t index = launch.next.fetch_add(1, std::memory_order_relaxed);
         if (index >= launch.last) break;
         runner->run(launch, index);
     }
-    runners().give_back(std::move(runner));
+    // A checked runner ends here, so that all libraries check on the same guarded stacks.
+    if constexpr (!kChecked) runners().give_back(std::move(runner));
 }
 
 }  // namespace
@@ -55,16 +56,17 @@ void work(Launch& launch) {
 extern "C" {
 
 // Runs threadgroups [first, min(last, all)) of a grid of threads. Returns 0, or 1 with *fault set.
-// parallel: msl_parallel of this library or another, so that all share their threads.
+// shared: msl_shared_by_all of this library or another.
 __attribute__((visibility("default"))) int msl_run(msl_entry entry, msl_buffer* buffers,
                                                    int buffer_count, const uint32_t grid[3],
                                                    const uint32_t threadgroup[3], int workers,
-                                                   msl_parallel_function parallel, uint64_t first,
+                                                   const msl_shared* shared, uint64_t first,
                                                    uint64_t last, msl_fault* fault) {
     using namespace msl;
     Launch launch;
     std::vector<void*> addresses;
     for (int i = 0; i < buffer_count; ++i) addresses.push_back(buffers[i].data);
+    launch.shared = shared;
     launch.entry = entry;
     launch.buffers = addresses.data();
     launch.fault = fault;
@@ -90,7 +92,8 @@ __attribute__((visibility("default"))) int msl_run(msl_entry entry, msl_buffer* 
     } else {
         const uint64_t count = launch.last > first ? launch.last - first : 0;
         const uint64_t useful = std::min<uint64_t>(uint64_t(std::max(workers, 1)), count);
-        parallel(int(useful), [](void* launch) { work(*static_cast<Launch*>(launch)); }, &launch);
+        shared->parallel(
+            int(useful), [](void* launch) { work(*static_cast<Launch*>(launch)); }, &launch);
     }
     return fault->kind != nullptr;
 }

@@ -5,11 +5,12 @@
 #include <cstdint>
 
 #include "../msl_runtime.h"
+#include "shared.h"
 
 extern "C" {
 
 // Changes when the structures below, or msl_run's parameters, do.
-enum { msl_interface = 3 };
+enum { msl_interface = 4 };
 
 enum msl_role { msl_input = 0, msl_output = 1, msl_initialised_output = 2 };
 
@@ -40,6 +41,7 @@ struct msl_fault {
 namespace msl {
 
 struct Launch {
+    const msl_shared* shared;
     msl_entry entry;
     void* const* buffers;
     uint32_t grid[3];

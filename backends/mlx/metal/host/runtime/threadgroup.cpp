@@ -1,6 +1,5 @@
 #include "threadgroup.h"
 
-#include <dlfcn.h>
 #include <sys/mman.h>
 
 #include <algorithm>
@@ -21,21 +20,13 @@ constexpr size_t kArenaBytes = 256 << 10;
 // Uninitialised memory reads as NaN in every float type.
 constexpr int kPoison = 0xff;
 
-// Return addresses are told as offsets, which addr2line takes whatever the load address.
-uint64_t offset_in_library(const void* address) {
-    Dl_info info;
-    if (!address || !dladdr(address, &info)) return 0;
-    return uint64_t(static_cast<const char*>(address) - static_cast<const char*>(info.dli_fbase));
-}
-
 // A wait costs little more than its loads and stores: what leads to the switch is one function.
 #define MSL_INLINE inline __attribute__((always_inline))
 
-uint32_t lane_bit(uint32_t thread) { return 1u << (thread % kLanesPerSimdgroup); }
-
 }  // namespace
 
-Threadgroup::Threadgroup() : fibres_dirty_(true) {
+Threadgroup::Threadgroup(const msl_shared& shared)
+    : shared_(shared), stacks_(shared.take_stacks(kChecked)), fibres_(0), idle_count_(0) {
     void* mapping =
         mmap(nullptr, kArenaBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (mapping == MAP_FAILED) {
@@ -45,15 +36,13 @@ Threadgroup::Threadgroup() : fibres_dirty_(true) {
     arena_ = static_cast<char*>(mapping);
 }
 
-Threadgroup::~Threadgroup() { munmap(arena_, kArenaBytes); }
+Threadgroup::~Threadgroup() {
+    shared_.give_stacks(stacks_);
+    munmap(arena_, kArenaBytes);
+}
 
-void Threadgroup::reset_fibres() {
-    for (int i = 0; i < kMaxThreads; ++i) {
-        // The first fibre is taken first, so that few stacks are touched.
-        idle_[i] = stacks_.prepare(kMaxThreads - 1 - i, this, &Threadgroup::fibre_main);
-    }
-    idle_count_ = kMaxThreads;
-    fibres_dirty_ = false;
+void* Threadgroup::new_fibre() {
+    return stacks_->prepare(fibres_++, this, &Threadgroup::fibre_main);
 }
 
 void Threadgroup::run(Launch& launch, uint64_t index) {
@@ -80,17 +69,15 @@ void Threadgroup::run(Launch& launch, uint64_t index) {
     arena_top_ = kRedZone;
     allocated_ = 0;
     start_attributes();
-    if (fibres_dirty_) reset_fibres();
     if constexpr (kChecked) checker::begin_threadgroup(*this, index);
 
     msl_switch(&main_stack_, next_context());
 
-    if (launch.faulted.load(std::memory_order_relaxed)) {
-        fibres_dirty_ = exited_ < threads_;
-    } else if (exited_ < threads_) {
-        record_deadlock();
-        fibres_dirty_ = true;
-    }
+    const bool faulted = launch.faulted.load(std::memory_order_relaxed);
+    if (exited_ == threads_ && !faulted) return;
+    if (!faulted) record_deadlock();
+    // Threads may be left amid the kernel: no fibre is used again as it is.
+    fibres_ = idle_count_ = 0;
 }
 
 void Threadgroup::fibre_main() {
@@ -128,6 +115,8 @@ void Threadgroup::start_attributes() {
 void Threadgroup::run_thread(Fibre* self) {
     const uint32_t thread = started_++;
     self->thread = thread;
+    if constexpr (kChecked)
+        self->kernel_stack = reinterpret_cast<uintptr_t>(__builtin_frame_address(0));
     running_simdgroup_ = thread / kLanesPerSimdgroup;
     // The kernel takes its attributes by value before anything else, so that one copy serves all.
     attributes_.thread_index_in_threadgroup = thread;
@@ -139,12 +128,6 @@ void Threadgroup::run_thread(Fibre* self) {
                 position_[i] * launch_->threadgroup[i] + position[i];
     }
     launch_->entry(launch_->buffers, &attributes_);
-}
-
-void Threadgroup::thread_position(uint32_t thread, uint32_t (&position)[3]) const {
-    position[0] = thread % size_[0];
-    position[1] = thread / size_[0] % size_[1];
-    position[2] = thread / size_[0] / size_[1];
 }
 
 void Threadgroup::thread_exited(Fibre* self) {
@@ -226,7 +209,7 @@ void Threadgroup::complete_exchange(Simdgroup& simdgroup) {
             // On the stack, where the checker expects what kernel code touches.
             void* operands[kLanesPerSimdgroup];
             memcpy(operands, simdgroup.operands, sizeof operands);
-            simdgroup.combine(operands);
+            checker::combine(simdgroup.combine, operands);
         } else {
             simdgroup.combine(simdgroup.operands);
         }
@@ -259,71 +242,9 @@ MSL_INLINE void* Threadgroup::next_context() {
         running_simdgroup_ = s;
         return stack_of_thread_[s * kLanesPerSimdgroup + lane];
     }
-    if (started_ < threads_) return idle_[--idle_count_];
+    // The fibre that became idle last is taken first, so that few stacks are touched.
+    if (started_ < threads_) return idle_count_ ? idle_[--idle_count_] : new_fibre();
     return main_stack_;
-}
-
-void Threadgroup::vrecord(uint32_t thread, const char* kind, const Place& place, const char* format,
-                          va_list arguments) {
-    if (launch_->faulted.exchange(true)) return;
-    msl_fault& fault = *launch_->fault;
-    fault.kind = kind;
-    vsnprintf(fault.text, sizeof fault.text, format, arguments);
-    snprintf(fault.buffer, sizeof fault.buffer, "%s", place.buffer);
-    fault.offset = place.offset;
-    fault.place = offset_in_library(place.site);
-    fault.other_place = offset_in_library(place.other_site);
-    fault.has_thread = 1;
-    fault.thread = thread;
-    thread_position(thread, fault.thread_position);
-    memcpy(fault.threadgroup, position_, sizeof position_);
-}
-
-void Threadgroup::record(uint32_t thread, const char* kind, const Place& place, const char* format,
-                         ...) {
-    va_list arguments;
-    va_start(arguments, format);
-    vrecord(thread, kind, place, format, arguments);
-    va_end(arguments);
-}
-
-void Threadgroup::fail(uint32_t thread, const char* kind, const Place& place, const char* format,
-                       ...) {
-    va_list arguments;
-    va_start(arguments, format);
-    vrecord(thread, kind, place, format, arguments);
-    va_end(arguments);
-    void* never;
-    msl_switch(&never, main_stack_);
-    __builtin_unreachable();
-}
-
-void Threadgroup::fail_exited(const char* operation, uint32_t waiting, uint32_t exited) {
-    fail(waiting, "divergence", {site_of_thread_[waiting]},
-         "%u thread(s) returned before %s that this one waits in", exited, operation);
-}
-
-// Called from run(): no fibre is current, so a waiting thread is named instead.
-void Threadgroup::record_deadlock() {
-    uint32_t at_barrier = 0, in_simdgroup = 0;
-    int waiting = -1;
-    for (uint32_t thread = 0; thread < started_; ++thread) {
-        const Simdgroup& simdgroup = simdgroups_[thread / kLanesPerSimdgroup];
-        const bool barrier = simdgroup.at_barrier & lane_bit(thread);
-        const bool lane = simdgroup.arrived & lane_bit(thread);
-        at_barrier += barrier;
-        in_simdgroup += lane;
-        if ((barrier || lane) && waiting < 0) waiting = int(thread);
-    }
-    uint32_t other = uint32_t(waiting);
-    for (uint32_t thread = 0; thread < started_; ++thread)
-        if (site_of_thread_[thread] != site_of_thread_[waiting] &&
-            !(simdgroups_[thread / kLanesPerSimdgroup].exited & lane_bit(thread)))
-            other = thread;
-    record(uint32_t(waiting), "deadlock", {site_of_thread_[waiting], site_of_thread_[other]},
-           "%u thread(s) wait at a threadgroup_barrier, %u in a simdgroup operation, "
-           "%u have returned",
-           at_barrier, in_simdgroup, exited_);
 }
 
 void* Threadgroup::memory(int id, const char* name, size_t bytes, size_t alignment,

@@ -5,14 +5,17 @@
 
 #include "fibre.h"
 #include "launch.h"
+#include "shared.h"
 
 namespace msl {
 
 constexpr size_t kThreadgroupMemoryLimit = 32 << 10;
 
+inline uint32_t lane_bit(uint32_t thread) { return 1u << (thread % kLanesPerSimdgroup); }
+
 class Threadgroup {
   public:
-    Threadgroup();
+    explicit Threadgroup(const msl_shared& shared);
     ~Threadgroup();
     Threadgroup(const Threadgroup&) = delete;
     Threadgroup& operator=(const Threadgroup&) = delete;
@@ -29,7 +32,7 @@ class Threadgroup {
     [[noreturn]] void fail(uint32_t thread, const char* kind, const Place& place,
                            const char* format, ...) __attribute__((format(printf, 5, 6)));
 
-    const StackPool& stacks() const { return stacks_; }
+    const StackPool& stacks() const { return *stacks_; }
 
   private:
     // What a simdgroup's lanes are waiting for, if they wait, as bit masks over its lanes.
@@ -56,7 +59,7 @@ class Threadgroup {
     void complete_exchange(Simdgroup& simdgroup);
     msl_wait wait_at(uint32_t thread, const void* site);
     void* next_context();
-    void reset_fibres();
+    void* new_fibre();
     void thread_position(uint32_t thread, uint32_t (&position)[3]) const;
     void vrecord(uint32_t thread, const char* kind, const Place& place, const char* format,
                  va_list arguments);
@@ -68,7 +71,8 @@ class Threadgroup {
     static constexpr int kSimdgroups = kMaxThreads / kLanesPerSimdgroup;
     static constexpr int kMaxAllocations = 64;
 
-    StackPool stacks_;
+    const msl_shared& shared_;
+    StackPool* stacks_;
     char* arena_;
     Launch* launch_;
     uint32_t position_[3];
@@ -84,9 +88,9 @@ class Threadgroup {
     msl_attributes attributes_;           // of the thread that starts next
     void* stack_of_thread_[kMaxThreads];  // stack pointers of waiting threads
     const void* site_of_thread_[kMaxThreads];
-    void* idle_[kMaxThreads];  // stack pointers of fibres without a thread
+    uint32_t fibres_;          // how many are prepared
+    void* idle_[kMaxThreads];  // stack pointers of those without a thread
     int idle_count_;
-    bool fibres_dirty_;
     Allocation allocations_[kMaxAllocations];
     size_t arena_top_;
     size_t allocated_;

@@ -69,9 +69,9 @@ Workers& workers() {
 }
 
 }  // namespace
-}  // namespace msl
 
-extern "C" __attribute__((visibility("default"))) void msl_parallel(int count, void (*work)(void*),
-                                                                    void* argument) {
-    if (count <= 1 || !msl::workers().run(count, work, argument)) work(argument);
+void parallel(int count, void (*work)(void*), void* argument) {
+    if (count <= 1 || !workers().run(count, work, argument)) work(argument);
 }
+
+}  // namespace msl
