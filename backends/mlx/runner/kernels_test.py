@@ -12,7 +12,7 @@ import pytest
 
 from backends.mlx import metal
 from backends.mlx.metal import compile as compile_
-from backends.mlx.metal import libraries as runtime
+from backends.mlx.metal import libraries
 from backends.mlx.program import ProgramError
 from backends.mlx.program.testing import GraphFile, IntOrVid, Vid, mlx_schema
 from backends.mlx.runner import Runner
@@ -118,7 +118,7 @@ def branching_file() -> GraphFile:
 
 def test_prepare_builds_the_kernels_of_all_branches(tmp_path, monkeypatch, caplog):
     monkeypatch.setenv("TEST_TMPDIR", str(tmp_path / "cache"))
-    monkeypatch.setattr(runtime, "_entries", {})
+    monkeypatch.setattr(libraries, "_entries", {})
     runner = Runner(branching_file().write(tmp_path / "a.pte"))
     with caplog.at_level("INFO", "backends.mlx.metal"):
         assert runner.prepare() == 2
@@ -128,7 +128,7 @@ def test_prepare_builds_the_kernels_of_all_branches(tmp_path, monkeypatch, caplo
     ]
     # Nothing is compiled any more: not in this process, nor in one that finds the cache.
     monkeypatch.setattr(compile_, "compile_library", None)
-    monkeypatch.setattr(runtime, "_entries", {})
+    monkeypatch.setattr(libraries, "_entries", {})
     assert runner.prepare() == 2
     x = np.arange(15, dtype=np.float32).reshape(5, 3)
     np.testing.assert_array_equal(np.array(runner(x)[0]), 3 * x + TABLE)
@@ -142,7 +142,7 @@ def test_prepare_builds_kernels_for_few_rows_and_for_many(tmp_path, monkeypatch)
         if list(meta.shape) and meta.shape[0].value == 5:
             meta.shape[0] = mlx_schema.ShapeDim(value=-1, min_value=1, max_value=5)
     runner = Runner(file.write(tmp_path / "a.pte", graph))
-    monkeypatch.setattr(runtime, "_entries", {})
+    monkeypatch.setattr(libraries, "_entries", {})
     assert runner.prepare() == 2
     monkeypatch.setattr(compile_, "compile_just_in_time", None)
     for rows in (1, 2, 3, 5):
@@ -153,7 +153,7 @@ def test_prepare_builds_kernels_for_few_rows_and_for_many(tmp_path, monkeypatch)
 def test_prepare_leaves_it_to_mlx_on_a_mac(tmp_path, monkeypatch):
     runner = Runner(branching_file().write(tmp_path / "a.pte"))
     monkeypatch.setattr(mx.metal, "is_available", lambda: True)
-    monkeypatch.setattr(runtime, "prepare", None)
+    monkeypatch.setattr(libraries, "prepare", None)
     monkeypatch.setattr(Interpreter, "__call__", None)
     assert runner.prepare() == 0
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mlx.core as mx
 
+from backends.mlx.program.errors import ProgramError
 from backends.mlx.runner.nodes.registry import node
 
 _AXES = {1: ("",), 2: ("_h", "_w"), 3: ("_d", "_h", "_w")}
@@ -20,6 +21,9 @@ def _sizes(n, field: str, rank: int):
 def _register(name: str, function, rank: int, fields: tuple[str, ...]):
     @node(name)
     def convolve(run, n):
+        if n.groups < 1:
+            # MLX divides by it.
+            raise ProgramError("groups", "1 or more", n.groups)
         sizes = {field: _sizes(n, field, rank) for field in fields}
         run.set(n.out, function(run.tensor(n.x), run.tensor(n.w), groups=n.groups, **sizes))
 

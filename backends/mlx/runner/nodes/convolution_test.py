@@ -1,8 +1,10 @@
 """Convolutions, against numpy."""
 
 import numpy as np
+import pytest
 
-from backends.mlx.runner.nodes.testing import check, reals
+from backends.mlx.program import ProgramError
+from backends.mlx.runner.nodes.testing import check, reals, run
 
 
 def test_convolutions(tmp_path):
@@ -18,3 +20,10 @@ def test_convolutions(tmp_path):
     check(tmp_path, "ConvTranspose2DNode", {"x": image, "w": kernel}, products)
     cube = image[:, None]
     check(tmp_path, "Conv3DNode", {"x": cube, "w": kernel[:, None]}, products[:, None])
+
+
+@pytest.mark.parametrize("name", ["Conv2DNode", "ConvTranspose2DNode"])
+def test_no_groups(tmp_path, name):
+    inputs = {"x": reals(1, 4, 4, 2), "w": reals(3, 1, 1, 2)}
+    with pytest.raises(ProgramError, match="groups: expected 1 or more, found 0"):
+        run(tmp_path, name, inputs, reals(1, 4, 4, 3), groups=0)

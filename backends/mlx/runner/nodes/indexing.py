@@ -71,7 +71,10 @@ def slice_(run, n):
     if n.step == 0:
         raise ProgramError("step", "not 0", 0)
     axis = axis_of(run.integer(n.axis), x.ndim)
-    window = slice(run.integer(n.start), run.integer(n.stop), n.step)
+    # A longer step takes no other elements, and MLX's count of them would overflow.
+    longest = max(1, x.shape[axis])
+    step = max(-longest, min(n.step, longest))
+    window = slice(run.integer(n.start), run.integer(n.stop), step)
     run.set(n.out, x[_window(x.ndim, axis, window)])
 
 
@@ -81,10 +84,11 @@ def slice_update(run, n):
     if n.step < 1:
         raise ProgramError("step", "1 or more", n.step)
     axis = axis_of(run.integer(n.axis), target.ndim)
-    window = slice(run.integer(n.start), run.integer(n.stop), n.step)
+    window = slice(run.integer(n.start), run.integer(n.stop))
     start, stop, _ = window.indices(target.shape[axis])
     if start != stop:
-        target = _updated(target, _window(target.ndim, axis, slice(start, stop, n.step)), update)
+        step = min(n.step, target.shape[axis])
+        target = _updated(target, _window(target.ndim, axis, slice(start, stop, step)), update)
     run.set(n.out, target)
 
 

@@ -8,6 +8,8 @@ multiplies them, in float32.
 
 from __future__ import annotations
 
+from math import prod
+
 import mlx.core as mx
 
 from backends.mlx.program.dtypes import scalar_type
@@ -29,6 +31,9 @@ def quantized_matmul(run, n):
 def gather_qmm(run, n):
     x, scales, biases = run.tensor(n.x), run.tensor(n.scales), run.optional_tensor(n.biases)
     dtype = _product_type(run, n)
+    if n.bits < 1:
+        # MLX divides by it.
+        raise ProgramError("bits", "1 or more", n.bits)
     if n.mode == _AFFINE:
         scales, biases = scales.astype(mx.float32), biases.astype(mx.float32)
     product = mx.gather_qmm(
@@ -36,8 +41,8 @@ def gather_qmm(run, n):
         run.tensor(n.w),
         scales,
         biases,
-        lhs_indices=run.optional_tensor(n.lhs_indices),
-        rhs_indices=run.optional_tensor(n.rhs_indices),
+        lhs_indices=_indices(run, n.lhs_indices, "lhs_indices", x),
+        rhs_indices=_indices(run, n.rhs_indices, "rhs_indices", run.tensor(n.w)),
         transpose=n.transpose,
         group_size=n.group_size,
         bits=n.bits,
@@ -54,8 +59,8 @@ def gather_mm(run, n):
     product = mx.gather_mm(
         a.astype(mx.float32),
         b.astype(mx.float32),
-        lhs_indices=run.optional_tensor(n.lhs_indices),
-        rhs_indices=run.optional_tensor(n.rhs_indices),
+        lhs_indices=_indices(run, n.lhs_indices, "lhs_indices", a),
+        rhs_indices=_indices(run, n.rhs_indices, "rhs_indices", b),
         sorted_indices=_is_sorted(run, n),
     )
     run.set(n.out, product.astype(_result_type(a, b)))
@@ -114,6 +119,17 @@ def _result_type(*arrays: mx.array) -> mx.Dtype:
     for array in arrays[1:]:
         dtype = mx.result_type(mx.zeros(1, dtype), array)
     return dtype
+
+
+def _indices(run, slot, name: str, matrices: mx.array) -> mx.array | None:
+    """Indices of `matrices` (..., rows, columns). MLX would read whatever lies at a wrong one."""
+    indices = run.optional_tensor(slot)
+    if indices is not None and indices.size:
+        count = prod(matrices.shape[:-2])
+        for index in (indices.min().item(), indices.max().item()):
+            if not 0 <= index < count:
+                raise ProgramError(name, f"0 to {count - 1}", index)
+    return indices
 
 
 def _is_sorted(run, n) -> bool:

@@ -47,6 +47,29 @@ def test_gather_qmm_without_biases(tmp_path):
         run(tmp_path, "GatherQmmNode", inputs, products(x, weights), **fields)
 
 
+@pytest.mark.parametrize("index", [-1, 3, 2**20])
+def test_experts_that_are_not_there(tmp_path, index):
+    x, (named, weights) = reals(*ROWS).astype(np.float16), quantized()
+    indices = np.array([[0, 2], [2, index]], np.int32)
+    fields = {"mode": "affine", "group_size": 32, "bits": 4}
+    out = products(x, weights)
+    message = f"rhs_indices: expected 0 to 2, found {index}"
+    with pytest.raises(ProgramError, match=message):
+        inputs = {"x": x, **named, "rhs_indices": indices}
+        run(tmp_path, "GatherQmmNode", inputs, out, **fields)
+    with pytest.raises(ProgramError, match=message):
+        inputs = {"a": x, "b": weights.transpose(0, 2, 1).copy(), "rhs_indices": indices}
+        run(tmp_path, "GatherMmNode", inputs, out)
+
+
+def test_quants_of_no_bits(tmp_path):
+    x, (named, weights) = reals(*ROWS).astype(np.float16), quantized()
+    inputs = {"x": x, **named, "rhs_indices": INDICES}
+    fields = {"mode": "affine", "group_size": 32, "bits": 0}
+    with pytest.raises(ProgramError, match="bits: expected 1 or more, found 0"):
+        run(tmp_path, "GatherQmmNode", inputs, products(x, weights), **fields)
+
+
 @pytest.mark.parametrize("mode, group, scale", [("mxfp4", 32, 120), ("nvfp4", 16, 40)])
 def test_float_modes(tmp_path, mode, group, scale):
     """Their scales are bytes; products have the type of x, weights that of the node or bfloat16."""

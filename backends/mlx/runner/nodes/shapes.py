@@ -93,13 +93,15 @@ def split(run, n):
     x = run.tensor(n.x)
     axis = axis_of(n.axis, x.ndim)
     sizes = run.integers(n.sizes)
-    if any(size < 0 for size in sizes) or sizes == [0]:
+    if any(size < 0 for size in sizes) or sizes in ([], [0]):
         raise ProgramError("split sizes", "0 or more, a chunk size 1 or more", sizes)
     if len(sizes) == 1:
         # One size is the size of every chunk but perhaps the last.
         ends = list(range(sizes[0], x.shape[axis], sizes[0]))
     else:
-        ends = list(accumulate(sizes[:-1]))
+        *ends, end = accumulate(sizes)
+        if end != x.shape[axis]:
+            raise ProgramError("split sizes", f"{x.shape[axis]} together", sizes)
     parts = mx.split(x, ends, axis=axis)
     if len(parts) != len(n.outs):
         raise ProgramError("split parts", len(n.outs), len(parts))

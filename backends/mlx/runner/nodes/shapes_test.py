@@ -43,6 +43,8 @@ SHAPES = [
      lambda x: x[..., -3:]),
     ("SliceNode", dict(axis=literal(1), start=literal(0), stop=literal(3), step=2),
      lambda x: x[:, 0:3:2]),
+    ("SliceNode", dict(axis=literal(1), start=literal(1), stop=literal(3), step=2**31 - 1),
+     lambda x: x[:, 1:2]),
     ("FullLikeNode", dict(v=mlx_schema.FloatOrVid.from_literal(2.5)),
      lambda x: np.full_like(x, 2.5)),
 ]  # fmt: skip
@@ -79,6 +81,18 @@ def test_lists_of_tensors(tmp_path):
             [function([a, b], axis=1)],
         )
         np.testing.assert_array_equal(joined, function([a, b], axis=1))
+
+
+@pytest.mark.parametrize("sizes", [[], [0], [-1, 8], [3, 3], [3, 5], [2**31 - 1, 1]])
+def test_split_that_does_not_fit(tmp_path, sizes):
+    x = reals(2, 7)
+
+    def node(ins, outs):
+        sizes_ = [literal(size) for size in sizes]
+        return mlx_schema.SplitNode(x=ins[0], outs=outs, sizes=sizes_, axis=-1)
+
+    with pytest.raises(ProgramError, match="split sizes: expected"):
+        several(tmp_path, node, [x], [x[:, :3], x[:, 3:]])
 
 
 @pytest.mark.parametrize("sizes, ends", [([3], [3, 6]), ([1, 4, 2], [1, 5])])
