@@ -36,13 +36,18 @@ def _rehearse(run, chain: int) -> None:
 
 @node("ScanNode")
 def scan(run, n):
-    first = run.tensor(n.originals[0])
-    axis = axis_of(n.scan_axis, first.ndim)
+    originals = [run.tensor(slot) for slot in n.originals]
+    axes = [axis_of(n.scan_axis, original.ndim) for original in originals]
+    lengths = [original.shape[axis] for original, axis in zip(originals, axes, strict=True)]
+    if len(set(lengths)) > 1:
+        raise ProgramError("scan steps", "as many of each original", lengths)
+    if lengths[0] == 0:
+        raise ProgramError("scan steps", "1 or more", 0)
     steps = []
-    for step in range(first.shape[axis]):
-        for original, slot in zip(n.originals, n.sliced, strict=True):
-            run.set(slot, mx.take(run.tensor(original), step, axis=axis))
+    for step in range(lengths[0]):
+        for original, axis, slot in zip(originals, axes, n.sliced, strict=True):
+            run.set(slot, mx.take(original, step, axis=axis))
         run.run_chain(n.body_chain_idx)
         steps.append([run.tensor(slot) for slot in n.outputs])
     for slot, arrays in zip(n.outputs, zip(*steps, strict=True), strict=True):
-        run.set(slot, mx.stack(arrays, axis=axis))
+        run.set(slot, mx.stack(arrays, axis=axes[0]))
