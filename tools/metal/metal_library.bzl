@@ -36,10 +36,10 @@ def _root(ctx):
             fail("%s: %s is generated, expected a source file" % (ctx.label, file.short_path))
     return "/".join([p for p in [ctx.label.workspace_root, ctx.label.package] if p]) or "."
 
-def _build(ctx, executable, arguments, mode, out, inputs, what):
+def _build(ctx, executable, arguments, step, out, inputs, what):
     args = ctx.actions.args()
     args.add_all(arguments)
-    args.add("--mode", mode)
+    args.add("--step", step)
 
     # Unlike add(), add_all() takes a folder too.
     args.add_all("--out", [out], expand_directories = False)
@@ -48,7 +48,7 @@ def _build(ctx, executable, arguments, mode, out, inputs, what):
         arguments = [args],
         inputs = inputs,
         outputs = [out],
-        mnemonic = "Metal" + mode.capitalize(),
+        mnemonic = "Metal" + step.capitalize(),
         progress_message = "%s of %s" % (what, ctx.label),
         # The compiler is the host's own, found on PATH.
         use_default_shell_env = True,
@@ -68,20 +68,20 @@ def _metal_library_impl(ctx):
 
     compiled = []
     runtime = []
-    for mode, extension in toolchain.libraries.items():
+    for build, extension in toolchain.libraries.items():
         out = ctx.actions.declare_file(name + extension)
         _build(
             ctx,
             toolchain.compiler,
             units if toolchain.reads == "units" else ["--sources", flattened.path],
-            mode,
+            build,
             out,
             # The report is not read: as an input it makes the check come first.
             [report] + (inputs if toolchain.reads == "units" else [flattened]),
-            "Metal library (%s)" % mode,
+            "Metal library (%s)" % build,
         )
         compiled.append(out)
-        if mode not in toolchain.checks:
+        if build not in toolchain.checks:
             runtime.append(out)
 
     return [

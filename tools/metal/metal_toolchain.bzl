@@ -5,9 +5,9 @@ METAL_TOOLCHAIN_TYPE = str(Label("//tools/metal/toolchains:toolchain_type"))
 MetalToolchainInfo = provider(
     doc = "How a platform compiles a metal_library.",
     fields = {
-        "checks": "list of those modes of which only tests need the compiled file",
+        "checks": "list of those builds of which only tests need the compiled file",
         "compiler": "FilesToRunProvider of the program that writes one compiled file",
-        "libraries": "dict from the compiler's --mode to the compiled file's extension",
+        "libraries": "dict from a build, the compiler's --step, to the compiled file's extension",
         "reads": "what the compiler takes: \"units\" (--units and --root) or \"sources\"",
     },
 )
@@ -29,12 +29,12 @@ metal_toolchain = rule(
         ),
         "compiler": attr.label(
             cfg = "exec",
-            doc = "Called with what it `reads`, --mode MODE and --out FILE.",
+            doc = "Called with what it `reads`, --step BUILD and --out FILE.",
             executable = True,
             mandatory = True,
         ),
         "libraries": attr.string_dict(
-            doc = "From MODE to the extension of FILE, such as {\"fast\": \".fast.so\"}.",
+            doc = "From BUILD to the extension of FILE, such as {\"fast\": \".fast.so\"}.",
             mandatory = True,
         ),
         "reads": attr.string(

@@ -1,7 +1,8 @@
-"""Builds what a metal_library rule needs from a units file. Run with --help for the modes.
+"""Builds what a metal_library rule needs from a units file. Run with --help for its steps.
 
 A units file is described at text.unit.load_units. Exit status: 0, 1 if the address-space check
-found errors or the compiler refused a kernel, 2 for bad arguments or a bad units file.
+found errors or the compiler refused a kernel, 2 for bad arguments, a bad units file
+or a bad environment variable.
 """
 
 from __future__ import annotations
@@ -55,28 +56,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--root", type=Path, help="folder the file's paths are relative to")
     parser.add_argument("--out", type=Path, required=True, help="file, or folder for sources")
     parser.add_argument(
-        "--mode",
+        "--step",
         required=True,
-        choices=["sources", "address", *compile_.MODES],
+        choices=["sources", "address", *compile_.BUILDS],
         help="sources: a folder of complete texts; address: the address-space check's report; "
-        "checked, fast: one shared library with all units",
+        "checked, fast: one library of that build with all units",
     )
     options = parser.parse_args(arguments)
     try:
-        units = load_units(options.units, options.root)
+        return _step(load_units(options.units, options.root), options.step, options.out)
+    except compile_.CompileError as error:
+        print(f"build_library: {error}", file=sys.stderr)
+        return 1
     except ValueError as error:
         print(f"build_library: {error}", file=sys.stderr)
         return 2
-    if options.mode == "sources":
-        write_sources(units, options.out)
-    elif options.mode == "address":
-        return 1 if write_address_report(units, options.out) else 0
+
+
+def _step(units: Sequence[Unit], step: str, out: Path) -> int:
+    """Takes one step, and returns the exit status."""
+    if step == "address":
+        return 1 if write_address_report(units, out) else 0
+    if step == "sources":
+        write_sources(units, out)
     else:
-        try:
-            compile_.compile_library(units, options.mode, options.out)
-        except compile_.CompileError as error:
-            print(f"build_library: {error}", file=sys.stderr)
-            return 1
+        compile_.compile_library(units, step, out)
     return 0
 
 

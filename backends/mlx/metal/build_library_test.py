@@ -10,9 +10,8 @@ import mlx.core as mx
 import pytest
 
 from backends.mlx import metal
-from backends.mlx.metal import build_library
+from backends.mlx.metal import build_library, libraries
 from backends.mlx.metal import compile as compile_
-from backends.mlx.metal import libraries as runtime
 from backends.mlx.metal.tests.testing import HERE, row_sum
 
 ROW_SUM = {
@@ -33,20 +32,20 @@ MATMUL = {
 
 
 @pytest.fixture
-def build(tmp_path):
-    def run(mode, *units, out="out"):
+def step(tmp_path):
+    def run(name, *units, out="out"):
         file = tmp_path / "units.json"
         file.write_text(json.dumps({"units": list(units)}))
         status = build_library.main(
-            [f"--units={file}", f"--root={HERE}", f"--mode={mode}", f"--out={tmp_path / out}"]
+            [f"--units={file}", f"--root={HERE}", f"--step={name}", f"--out={tmp_path / out}"]
         )
         return status, tmp_path / out
 
     return run
 
 
-def test_sources(build):
-    status, out = build("sources", ROW_SUM, MATMUL)
+def test_sources(step):
+    status, out = step("sources", ROW_SUM, MATMUL)
     units = metal.load_units(out.parent / "units.json", HERE)
     assert status == 0
     assert {f.name for f in out.iterdir()} == {f"{unit.function}.metal" for unit in units}
@@ -56,29 +55,29 @@ def test_sources(build):
     assert units[1].header.startswith("#include <metal_simdgroup_matrix>")
 
 
-def test_address_report(build, capsys):
-    status, out = build("address", ROW_SUM, MATMUL)
+def test_address_report(step, capsys):
+    status, out = step("address", ROW_SUM, MATMUL)
     assert (status, out.read_text()) == (0, "2 units, 0 errors\n")
     # Fewer than 8 elements: the input is constant, but the header wants a device pointer.
     small = {**MATMUL, "name": "small", "inputs": [MATMUL["inputs"][0], ["b", "bfloat16", [2, 2]]]}
-    status, out = build("address", ROW_SUM, small)
+    status, out = step("address", ROW_SUM, small)
     assert status == 1
     first, last = out.read_text().splitlines()
     assert "custom_kernel_small" in first and "load_tile<T, TILE>(b_tile, b" in first
     assert last == "2 units, 1 errors" and first in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("mode", compile_.MODES)
-def test_libraries(build, mode, monkeypatch):
-    status, library = build(mode, ROW_SUM, MATMUL, ROW_SUM, out=f"lib.{mode}.so")
+@pytest.mark.parametrize("build", compile_.BUILDS)
+def test_libraries(step, build, monkeypatch):
+    status, library = step(build, ROW_SUM, MATMUL, ROW_SUM, out=f"lib.{build}.so")
     assert status == 0
     # With the library, the unit it holds is not compiled again.
-    monkeypatch.setattr(runtime, "_prebuilt", [])
-    monkeypatch.setattr(runtime, "_entries", {})
+    monkeypatch.setattr(libraries, "_prebuilt", [])
+    monkeypatch.setattr(libraries, "_entries", {})
     monkeypatch.setattr(compile_, "compile_just_in_time", None)
     metal.add_library(library)
     x = mx.ones((4, 70))
-    if mode == "checked":
+    if build == "checked":
         with metal.checked() as report:
             assert row_sum(x).tolist() == [70.0] * 4
         units = metal.load_units(library.parent / "units.json", HERE)
@@ -89,9 +88,9 @@ def test_libraries(build, mode, monkeypatch):
         row_sum(x.astype(mx.float16))  # not in the library
 
 
-def test_builds_are_reproducible(build):
-    _, first = build("checked", ROW_SUM, out="first.so")
-    _, second = build("checked", ROW_SUM, out="second.so")
+def test_builds_are_reproducible(step):
+    _, first = step("checked", ROW_SUM, out="first.so")
+    _, second = step("checked", ROW_SUM, out="second.so")
     assert first.read_bytes() == second.read_bytes()
 
 
@@ -105,8 +104,8 @@ def test_builds_are_reproducible(build):
         ({"source": "row_sum.metal"}, "unit number 0: no 'name'"),
     ],
 )
-def test_bad_units_file(build, unit, message, capsys):
-    status, out = build("fast", unit)
+def test_bad_units_file(step, unit, message, capsys):
+    status, out = step("fast", unit)
     error = capsys.readouterr().err
     assert status == 2 and not out.exists()
     assert error.startswith("build_library: ") and error.count("\n") == 1
@@ -115,14 +114,23 @@ def test_bad_units_file(build, unit, message, capsys):
 
 
 def test_no_units_file(tmp_path, capsys):
-    arguments = ["--units", f"{tmp_path}/none.json", "--mode", "fast", "--out", f"{tmp_path}/o"]
+    arguments = ["--units", f"{tmp_path}/none.json", "--step", "fast", "--out", f"{tmp_path}/o"]
     assert build_library.main(arguments) == 2
     assert "none.json: not a units file" in capsys.readouterr().err
 
 
-def test_compile_error(build, tmp_path, capsys):
+@pytest.mark.parametrize("name", ["address", "fast"])
+def test_bad_environment_variable(step, name, monkeypatch, capsys):
+    monkeypatch.setenv("MLX_GGUF_METAL_THREADS", "0")
+    status, out = step(name, ROW_SUM)
+    message = "MLX_GGUF_METAL_THREADS: expected a number of at least 1, found '0'"
+    assert (status, capsys.readouterr().err) == (2, f"build_library: {message}\n")
+    assert not out.exists()
+
+
+def test_compile_error(step, tmp_path, capsys):
     (tmp_path / "wrong.metal").write_text("out[0] = nothing;\n")
-    status, out = build("fast", {**ROW_SUM, "source": str(tmp_path / "wrong.metal")})
+    status, out = step("fast", {**ROW_SUM, "source": str(tmp_path / "wrong.metal")})
     assert status == 1 and not out.exists()
     assert ".metal:5:10: error: 'nothing'" in capsys.readouterr().err
 
@@ -133,10 +141,7 @@ def test_wrong_libraries(tmp_path):
     (tmp_path / "text.so").write_text("not a library")
     with pytest.raises(ValueError, match="text.so: not a kernel library"):
         metal.add_library(tmp_path / "text.so")
-    (tmp_path / "old.c").write_text(
-        'const char* msl_library_mode() { return "fast"; }\n'
-        "int msl_library_interface() { return 0; }\n"
-    )
+    (tmp_path / "old.c").write_text("int msl_library_interface() { return 0; }\n")
     subprocess.run(
         ["g++", "-x", "c", "-shared", "-fPIC", tmp_path / "old.c", "-o", tmp_path / "old.so"],
         check=True,

@@ -1,13 +1,14 @@
-"""Compiles units with g++ into host libraries, and finds libraries that were built before.
+"""Compiles units with g++ into host libraries, and finds libraries that were compiled before.
 
-Just-in-time results are kept in $TEST_TMPDIR if set, else in ${XDG_CACHE_HOME:-~/.cache}/
-mlx_gguf/metal, under a hash of everything that decides them; files appear there whole, by rename.
+A library is of one of two builds: "fast", or "checked", which calls the checker at each access.
+Those compiled just in time are kept in the cache folder "metal", under a hash of everything that
+decides them.
 """
 
 from __future__ import annotations
 
+import argparse
 import concurrent.futures
-import contextlib
 import functools
 import hashlib
 import os
@@ -16,14 +17,17 @@ import shutil
 import subprocess
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
+from backends.mlx.common.arguments import at_least
+from backends.mlx.common.cache import cache_folder
 from backends.mlx.common.errors import InputError
+from backends.mlx.common.files import written_whole
 from backends.mlx.metal.text.host_source import host_source
 from backends.mlx.metal.text.unit import Unit
 
-MODES = ("fast", "checked")
+BUILDS = ("fast", "checked")
 
 _HOST = Path(__file__).absolute().parent / "host"
 _FAST_RUNTIME = (
@@ -67,26 +71,29 @@ class CompileError(InputError):
     """The host compiler refused a kernel. The message holds its first errors."""
 
 
-def compile_library(units: Sequence[Unit], mode: str, out: Path, work: Path | None = None) -> None:
+def compile_library(units: Sequence[Unit], build: str, out: Path, work: Path | None = None) -> None:
     """Writes one shared library with all `units`, compiled on all cores, to `out`.
 
-    work: where objects shared between libraries (the runtime, the precompiled header) are kept;
-    without it, in a temporary directory.
+    build: one of BUILDS. work: an existing folder for objects that libraries share (the runtime,
+    the precompiled header); without it they are made anew.
+
+    Raises:
+        CompileError: the compiler refused a unit.
     """
-    if mode not in MODES:
-        raise ValueError(f"mode: expected one of {', '.join(MODES)}, found {mode!r}")
+    if build not in BUILDS:
+        raise ValueError(f"build: expected one of {', '.join(BUILDS)}, found {build!r}")
     units = list({unit.key: unit for unit in units}.values())
     with tempfile.TemporaryDirectory() as scratch:
         parts = Path(work) if work is not None else Path(scratch)
         with concurrent.futures.ThreadPoolExecutor(max_workers()) as pool:
-            runtime = pool.submit(_runtime_object, mode, parts)
-            header = _precompiled_header(mode, parts)
+            runtime = pool.submit(_runtime_object, build, parts)
+            header = _precompiled_header(build, parts)
             compile_one = functools.partial(
-                _kernel_object, mode=mode, header=header, scratch=Path(scratch)
+                _kernel_object, build=build, header=header, scratch=Path(scratch)
             )
             objects = list(pool.map(compile_one, units))
             objects.append(runtime.result())
-        with _written_whole(out) as temporary:
+        with written_whole(out, 0o755) as temporary:
             # -Bsymbolic keeps a library to itself: each has a runtime of its own.
             _run(
                 [
@@ -103,37 +110,33 @@ def compile_library(units: Sequence[Unit], mode: str, out: Path, work: Path | No
             )
 
 
-def compile_just_in_time(unit: Unit, mode: str) -> Path:
+def compile_just_in_time(unit: Unit, build: str) -> Path:
     """The path of a library that holds `unit`; compiled now unless the cache has it."""
-    library = library_path(unit, mode)
+    library = library_path(unit, build)
     if not library.exists():
         library.parent.mkdir(parents=True, exist_ok=True)
-        compile_library([unit], mode, library, work=library.parent)
+        compile_library([unit], build, library, work=library.parent)
     return library
 
 
-def library_path(unit: Unit, mode: str) -> Path:
+def library_path(unit: Unit, build: str) -> Path:
     """Where the cache keeps the library that holds `unit`, if it was compiled."""
-    return cache_directory() / f"{unit.key}-{toolchain_key()}.{mode}.so"
-
-
-def cache_directory() -> Path:
-    """Where just-in-time results are kept."""
-    test = os.environ.get("TEST_TMPDIR")
-    if test:
-        return Path(test) / "mlx_gguf_metal"
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "mlx_gguf" / "metal"
+    return cache_folder("metal") / f"{unit.key}-{toolchain_key()}.{build}.so"
 
 
 def max_workers() -> int:
-    """Number of cores this process may use, or MLX_GGUF_METAL_THREADS if that is set."""
+    """How many threads work at once: MLX_GGUF_METAL_THREADS, else the cores of this process.
+
+    Raises:
+        InputError: the variable is not a number of at least 1.
+    """
     limit = os.environ.get("MLX_GGUF_METAL_THREADS")
     if limit is None:
         return len(os.sched_getaffinity(0))
-    if not limit.isdigit() or int(limit) < 1:
-        raise InputError(f"MLX_GGUF_METAL_THREADS: expected a number above 0, found {limit!r}")
-    return int(limit)
+    try:
+        return at_least(1)(limit)
+    except argparse.ArgumentTypeError as error:
+        raise InputError(f"MLX_GGUF_METAL_THREADS: {error}") from error
 
 
 @functools.cache
@@ -164,32 +167,32 @@ def _flags() -> list[str]:
     return [*_COMMON_FLAGS, *_MACHINE_FLAGS.get(platform.machine(), [])]
 
 
-def _kernel_object(unit: Unit, mode: str, header: Path, scratch: Path) -> Path:
+def _kernel_object(unit: Unit, build: str, header: Path, scratch: Path) -> Path:
     source = scratch / f"{unit.key}.cpp"
     source.write_text(host_source(unit))
     target = source.with_suffix(".o")
     # The precompiled header is found first; g++ wants the flags it was made with.
     include = ["-I", header.parent, "-I", _HOST, "-I", _HOST / "include"]
-    command = [compiler(), *_flags(), *_KERNEL_FLAGS[mode], *include, "-c", source, "-o", target]
+    command = [compiler(), *_flags(), *_KERNEL_FLAGS[build], *include, "-c", source, "-o", target]
     # The same input gives the same bytes, wherever it is built.
     command += [f"-ffile-prefix-map={scratch}=.", f"-ffile-prefix-map={_HOST}=host"]
     _run(command, unit.function, cwd=scratch)
     return target
 
 
-def _precompiled_header(mode: str, work: Path) -> Path:
+def _precompiled_header(build: str, work: Path) -> Path:
     """The shim compiled once; `work`/.../msl_host.h stands beside it for g++ to find."""
-    directory = work / f"shim-{toolchain_key()}-{mode}"
+    directory = work / f"shim-{toolchain_key()}-{build}"
     compiled = directory / "msl_host.h.gch"
     with _one_at_a_time(compiled):
         if not compiled.exists():
             directory.mkdir(parents=True, exist_ok=True)
-            with _written_whole(compiled) as temporary:
+            with written_whole(compiled) as temporary:
                 _run(
                     [
                         compiler(),
                         *_flags(),
-                        *_KERNEL_FLAGS[mode],
+                        *_KERNEL_FLAGS[build],
                         "-x",
                         "c++-header",
                         _HOST / "msl_host.h",
@@ -201,16 +204,16 @@ def _precompiled_header(mode: str, work: Path) -> Path:
     return compiled
 
 
-def _runtime_object(mode: str, work: Path) -> Path:
-    target = work / f"runtime-{toolchain_key()}-{mode}.o"
+def _runtime_object(build: str, work: Path) -> Path:
+    target = work / f"runtime-{toolchain_key()}-{build}.o"
     with _one_at_a_time(target):
         if not target.exists():
-            with tempfile.TemporaryDirectory() as scratch, _written_whole(target) as temporary:
+            with tempfile.TemporaryDirectory() as scratch, written_whole(target) as temporary:
                 objects = []
-                for name in _RUNTIME_SOURCES[mode]:
+                for name in _RUNTIME_SOURCES[build]:
                     source = _HOST / "runtime" / name
                     objects.append(Path(scratch) / (source.stem + ".o"))
-                    flags = [*_flags(), *_RUNTIME_FLAGS[mode]]
+                    flags = [*_flags(), *_RUNTIME_FLAGS[build]]
                     _run([compiler(), *flags, "-c", source, "-o", objects[-1]], "the runtime")
                 _run([compiler(), "-r", "-nostdlib", "-o", temporary, *objects], "the runtime")
     return target
@@ -224,20 +227,6 @@ def _one_at_a_time(path: Path) -> threading.Lock:
     # Within a process; between processes the worst case is the same file made twice.
     with _locks_guard:
         return _locks.setdefault(path, threading.Lock())
-
-
-@contextlib.contextmanager
-def _written_whole(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path` that takes its place when the block ends well."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name + ".")
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        temporary.chmod(0o755 if path.suffix == ".so" else 0o644)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _run(command: list, subject: str, cwd: Path | None = None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import re
 import shutil
 import subprocess
@@ -15,62 +16,64 @@ class KernelError(InputError):
     """A kernel could not run to its end even unchecked: a deadlock, or a limit of Metal."""
 
 
+class Fault(ctypes.Structure):
+    """struct msl_fault of host/runtime/launch.h: why a launch stopped."""
+
+    _fields_ = [
+        ("kind", ctypes.c_char_p),
+        ("text", ctypes.c_char * 512),
+        ("buffer", ctypes.c_char * 128),
+        ("offset", ctypes.c_int64),
+        ("place", ctypes.c_uint64),
+        ("other_place", ctypes.c_uint64),
+        ("has_thread", ctypes.c_int32),
+        ("thread", ctypes.c_uint32),
+        ("thread_position", ctypes.c_uint32 * 3),
+        ("threadgroup", ctypes.c_uint32 * 3),
+    ]
+
+
 class CheckError(RuntimeError):
     """A kernel did what Metal leaves undefined.
 
     kernel: the function's name; kind: "out-of-bounds", "data-race", "uninitialised",
     "misaligned", "input-write", "divergence", "deadlock", "limit" or "unwritten"; line: in
-    `Unit.text`, from 1, or None where the fault is not at one place; source: that line;
+    `Unit.text`, from 1, or None where the fault is not at one place; source: that line, or "";
     other_line: of the access or barrier it conflicts with, or None; thread: index in its
-    threadgroup, or None; thread_position, threadgroup: three numbers each; buffer, offset: the
-    memory and the byte in it, "" and 0 where none is concerned.
+    threadgroup, or None; thread_position, threadgroup: three numbers each, or None; buffer,
+    offset: the memory and the byte in it, "" and 0 where none is concerned. A thread's own arrays
+    are "thread memory", or their type where an index is too large for it.
     """
 
-    def __init__(self, message: str, **fields):
+    thread: int | None = None
+    thread_position: tuple[int, int, int] | None = None
+    threadgroup: tuple[int, int, int] | None = None
+
+    def __init__(self, unit: Unit, library: Path, fault: Fault):
+        """The error for a fault that a kernel of `library` stopped at."""
+        lines = unit.text.splitlines()
+        self.kernel = unit.function
+        self.kind = fault.kind.decode()
+        self.buffer = fault.buffer.decode()
+        self.offset = fault.offset
+        self.line = source_line(unit, library, fault.place)
+        self.other_line = source_line(unit, library, fault.other_place)
+        self.source = lines[self.line - 1].strip() if self.line else ""
+        message = f"{self.kernel}: {self.kind}: {fault.text.decode()}"
+        if self.line:
+            message += f"; line {self.line}: `{self.source}`"
+        if self.other_line:
+            other = lines[self.other_line - 1].strip()
+            message += f"; the other at line {self.other_line}: `{other}`"
+        if fault.has_thread:
+            self.thread = fault.thread
+            self.thread_position = tuple(fault.thread_position)
+            self.threadgroup = tuple(fault.threadgroup)
+            message += (
+                f"; thread {self.thread} at {self.thread_position} "
+                f"of threadgroup {self.threadgroup}"
+            )
         super().__init__(message)
-        self.kernel: str = fields["kernel"]
-        self.kind: str = fields["kind"]
-        self.line: int | None = fields["line"]
-        self.source: str = fields["source"]
-        self.other_line: int | None = fields["other_line"]
-        self.thread: int | None = fields["thread"]
-        self.thread_position: tuple[int, int, int] | None = fields["thread_position"]
-        self.threadgroup: tuple[int, int, int] | None = fields["threadgroup"]
-        self.buffer: str = fields["buffer"]
-        self.offset: int = fields["offset"]
-
-
-def describe(unit: Unit, library: Path, fault) -> CheckError:
-    """The error for a runtime.Fault that `library` reported."""
-    lines = unit.text.splitlines()
-    line = source_line(unit, library, fault.place)
-    other_line = source_line(unit, library, fault.other_place)
-    source = lines[line - 1].strip() if line else ""
-    kind = fault.kind.decode()
-    message = f"{unit.function}: {kind}: {fault.text.decode()}"
-    if line:
-        message += f"; line {line}: `{source}`"
-    if other_line:
-        message += f"; the other at line {other_line}: `{lines[other_line - 1].strip()}`"
-    thread = position = threadgroup = None
-    if fault.has_thread:
-        thread = fault.thread
-        position = tuple(fault.thread_position)
-        threadgroup = tuple(fault.threadgroup)
-        message += f"; thread {thread} at {position} of threadgroup {threadgroup}"
-    return CheckError(
-        message,
-        kernel=unit.function,
-        kind=kind,
-        line=line,
-        source=source,
-        other_line=other_line,
-        thread=thread,
-        thread_position=position,
-        threadgroup=threadgroup,
-        buffer=fault.buffer.decode(),
-        offset=fault.offset,
-    )
 
 
 def source_line(unit: Unit, library: Path, return_address: int) -> int | None:

@@ -1,4 +1,4 @@
-"""The Python face: `metal_kernel` with mx.fast.metal_kernel's signature, and `checked`."""
+"""`metal_kernel`, called like mx.fast.metal_kernel's kernels, and `checked`."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from collections.abc import Iterator, Sequence
 import mlx.core as mx
 import numpy as np
 
-from backends.mlx.metal import libraries as runtime
-from backends.mlx.metal import memory
+from backends.mlx.common.dtypes import dtype_name
+from backends.mlx.metal import libraries, memory
 from backends.mlx.metal.text.unit import CONSTANT_BELOW, Unit
 
 _MAX_THREADS = 1024
@@ -24,7 +24,8 @@ class Report:
     """What a checked() block ran.
 
     keys: Unit.key of each unit. launches: number of calls. bytes_read: by name of the input or
-    output, the bytes of all loads from it, counted each time they are read.
+    output, the bytes of all loads from it, counted each time they are read. threadgroups: those
+    that run, as given to checked().
     """
 
     keys: set[str] = dataclasses.field(default_factory=set)
@@ -94,18 +95,17 @@ class HostKernel:
             tuple(type(value) for _, value in arguments),
         )
         if key not in self._units:
-            names = memory.dtype_name
             self._units[key] = Unit(
                 name=self.name,
                 header=self.header,
                 source=self.source,
                 inputs=tuple(
-                    (name, names(a.dtype), tuple(a.shape))
+                    (name, dtype_name(a.dtype), tuple(a.shape))
                     for name, a in zip(self.input_names, arrays, strict=True)
                 ),
-                outputs=tuple(zip(self.output_names, map(names, output_dtypes), strict=True)),
+                outputs=tuple(zip(self.output_names, map(dtype_name, output_dtypes), strict=True)),
                 template=tuple(
-                    (name, names(value) if isinstance(value, mx.Dtype) else value)
+                    (name, dtype_name(value) if isinstance(value, mx.Dtype) else value)
                     for name, value in arguments
                 ),
                 atomic_outputs=self.atomic_outputs,
@@ -127,8 +127,15 @@ class HostKernel:
     ) -> list[mx.array]:
         """Runs the kernel and returns its outputs.
 
-        inputs: mx.array, numpy arrays (not copied when row-contiguous) or scalars. Raises
-        ValueError for wrong arguments, CheckError inside checked(). `stream` is not used.
+        inputs: mx.array, numpy arrays (not copied when row-contiguous) or scalars. grid,
+        threadgroup: threads in each of three dimensions. init_value: of all outputs before the
+        run; without it they hold NaNs. `stream` is not used.
+
+        Raises:
+            ValueError: wrong arguments.
+            CheckError: inside checked(), a fault that the checker finds.
+            CompileError: the compiler refuses the kernel.
+            KernelError: the kernel deadlocks or breaks a limit of Metal.
         """
         self._expect("output_shapes", output_shapes, self.output_names)
         self._check_sizes(grid, threadgroup)
@@ -142,10 +149,22 @@ class HostKernel:
             for shape, dtype in zip(output_shapes, output_dtypes, strict=True)
         ]
         report = _report.get()
-        if report is not None:
+        if report:
             report.keys.add(unit.key)
             report.launches += 1
-        _launch(unit, arrays, outputs, init_value is not None, grid, threadgroup, report)
+        bytes_read = libraries.run(
+            unit,
+            _buffers(unit, [*arrays, *outputs]),
+            libraries.Threads(
+                grid=tuple(map(int, grid)),
+                threadgroup=tuple(map(int, threadgroup)),
+                part=report.threadgroups if report else None,
+            ),
+            build="checked" if report else "fast",
+            initialised=init_value is not None,
+        )
+        if report:
+            report.bytes_read.update(bytes_read)
         return [memory.as_dtype(o, d) for o, d in zip(outputs, output_dtypes, strict=True)]
 
     def _expect(self, what: str, found: Sequence, names: list[str]) -> None:
@@ -172,27 +191,18 @@ class HostKernel:
 metal_kernel = mx.fast.metal_kernel if mx.metal.is_available() else HostKernel
 
 
-def _launch(unit, inputs, outputs, initialised, grid, threadgroup, report) -> None:
-    arrays = dict(zip(unit.names, (*inputs, *outputs), strict=True))
+def _buffers(unit: Unit, arrays: Sequence) -> list[tuple[int, int]]:
+    """Address and bytes of each of the unit's parameters. arrays: inputs, then outputs."""
+    named = dict(zip(unit.names, arrays, strict=True))
     buffers = []
     for parameter in unit.parameters:
-        array = arrays[parameter.name]
+        array = named[parameter.name]
         if parameter.role in ("input", "output"):
             buffers.append((memory.address(array), memory.extent(array)))
         else:
             numbers = _layout(array, parameter.role)
             buffers.append((ctypes.addressof(numbers), ctypes.sizeof(numbers)))
-    bytes_read = runtime.run(
-        unit,
-        buffers,
-        tuple(map(int, grid)),
-        tuple(map(int, threadgroup)),
-        checked=report is not None,
-        initialised=initialised,
-        threadgroups=report.threadgroups if report is not None else None,
-    )
-    if report is not None:
-        report.bytes_read.update(bytes_read)
+    return buffers
 
 
 def _layout(array: mx.array | np.ndarray, role: str) -> ctypes.Array:

@@ -1,4 +1,4 @@
-"""Runs a unit from a host library: buffers in, a fault or nothing out."""
+"""Libraries of kernels: finds the one that holds a unit, loads it, runs the kernel in it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from backends.mlx.metal import compile as compile_
-from backends.mlx.metal.fault import KernelError, describe
+from backends.mlx.metal.fault import CheckError, Fault, KernelError
 from backends.mlx.metal.text.host_source import entry_symbol
 from backends.mlx.metal.text.unit import Unit
 
@@ -33,40 +33,37 @@ class _Buffer(ctypes.Structure):
     ]
 
 
-class Fault(ctypes.Structure):
-    """struct msl_fault of host/runtime/launch.h."""
+@dataclasses.dataclass(frozen=True)
+class Threads:
+    """The threads of a launch: three sizes each, counted in threads.
 
-    _fields_ = [
-        ("kind", ctypes.c_char_p),
-        ("text", ctypes.c_char * 512),
-        ("buffer", ctypes.c_char * 128),
-        ("offset", ctypes.c_int64),
-        ("place", ctypes.c_uint64),
-        ("other_place", ctypes.c_uint64),
-        ("has_thread", ctypes.c_int32),
-        ("thread", ctypes.c_uint32),
-        ("thread_position", ctypes.c_uint32 * 3),
-        ("threadgroup", ctypes.c_uint32 * 3),
-    ]
+    part: the threadgroups [first, last) to run, by their linear index; None for all.
+    """
+
+    grid: tuple[int, int, int]
+    threadgroup: tuple[int, int, int]
+    part: tuple[int, int] | None = None
 
 
 def run(
     unit: Unit,
     buffers: Sequence[tuple[int, int]],
-    grid: tuple[int, int, int],
-    threadgroup: tuple[int, int, int],
-    checked: bool,
+    threads: Threads,
+    build: str,
     initialised: bool = False,
-    threadgroups: tuple[int, int] | None = None,
 ) -> dict[str, int]:
-    """Runs every thread of the grid, or only threadgroups [first, last) of it.
+    """Runs a unit's kernel in its library of `build`, "fast" or "checked".
 
     buffers: (address, bytes) of the unit's `parameters`, in order. initialised: the outputs hold
     values before the run. Returns, by name, the bytes that a checked run read of each, every load
-    counted; nothing after a fast run. Raises CheckError for a fault the checker finds, KernelError
-    where not even a fast run can go on (deadlock, a limit of Metal).
+    counted; nothing after a fast run.
+
+    Raises:
+        CheckError: the checker found a fault.
+        KernelError: not even a fast run can go on (a deadlock, a limit of Metal).
+        CompileError: the unit is not compiled yet, and the compiler refuses it.
     """
-    entry = _entry(unit, "checked" if checked else "fast")
+    entry = _entry(unit, build)
     array = entry.buffers(initialised)
     for buffer, (address, size) in zip(array, buffers, strict=True):
         buffer.data, buffer.bytes = address, size
@@ -75,15 +72,16 @@ def run(
         entry.address,
         array,
         len(array),
-        (ctypes.c_uint32 * 3)(*grid),
-        (ctypes.c_uint32 * 3)(*threadgroup),
+        (ctypes.c_uint32 * 3)(*threads.grid),
+        (ctypes.c_uint32 * 3)(*threads.threadgroup),
         compile_.max_workers(),
         entry.library.shared,
-        *(threadgroups or _ALL_THREADGROUPS),
+        *(threads.part or _ALL_THREADGROUPS),
         ctypes.byref(fault),
     )
+    checked = build == "checked"
     if failed:
-        error = describe(unit, entry.library.path, fault)
+        error = CheckError(unit, entry.library.path, fault)
         raise error if checked else KernelError(str(error))
     return {b.name.decode(): b.bytes_read for b in array} if checked else {}
 
@@ -92,7 +90,7 @@ def run(
 class _Library:
     path: Path
     handle: ctypes.CDLL
-    mode: str
+    build: str
     shared: int  # address of the msl_shared that all libraries use
 
 
@@ -137,8 +135,10 @@ _entries: dict[tuple[str, str], _Entry] = {}
 def add_library(path: Path) -> None:
     """Offers a library built before (or every `.so` of a directory) for the units it holds.
 
-    Libraries of both modes may be added; a unit that is in none is compiled just in time. Raises
-    ValueError for a path that is not a library of this runtime.
+    Libraries of both builds may be added; a unit that is in none is compiled just in time.
+
+    Raises:
+        ValueError: the path is not a library of this runtime.
     """
     path = Path(path)
     files = sorted(path.rglob("*.so")) if path.is_dir() else [path]
@@ -153,8 +153,6 @@ def add_library(path: Path) -> None:
 def _load(path: Path) -> _Library:
     try:
         handle = ctypes.CDLL(str(path))
-        handle.msl_library_mode.restype = ctypes.c_char_p
-        mode = handle.msl_library_mode().decode()
         interface = handle.msl_library_interface()
     except (OSError, AttributeError) as error:
         raise ValueError(f"{path}: not a kernel library: {error}") from error
@@ -163,6 +161,7 @@ def _load(path: Path) -> _Library:
             f"{path}: kernel library of another version: expected interface {_INTERFACE}, "
             f"found {interface}"
         )
+    handle.msl_library_build.restype = ctypes.c_char_p
     handle.msl_run.argtypes = [
         ctypes.c_void_p,
         ctypes.POINTER(_Buffer),
@@ -175,7 +174,7 @@ def _load(path: Path) -> _Library:
         ctypes.c_uint64,
         ctypes.POINTER(Fault),
     ]
-    return _Library(path, handle, mode, _shared_of(handle))
+    return _Library(path, handle, handle.msl_library_build().decode(), _shared_of(handle))
 
 
 _shared: list[int] = []
@@ -188,18 +187,22 @@ def _shared_of(handle: ctypes.CDLL) -> int:
     return _shared[0]
 
 
-def library_of(unit: Unit, mode: str) -> Path:
-    """The library whose kernel runs for a unit in `mode` ("checked", "fast").
+def library_of(unit: Unit, build: str) -> Path:
+    """The library of `build` ("checked", "fast") whose kernel runs for a unit.
 
     One of those offered by `add_library` where it holds the unit, else compiled now.
+
+    Raises:
+        CompileError: the compiler refuses the unit.
     """
-    return _entry(unit, mode).library.path
+    return _entry(unit, build).library.path
 
 
 def prepare(units: Iterable[Unit]) -> None:
     """Makes ready what fast runs of `units` need, on all cores; logs each kernel it compiles.
 
-    Raises CompileError for the first that the compiler refuses.
+    Raises:
+        CompileError: of the first unit that the compiler refuses.
     """
     units = list({unit.key: unit for unit in units}.values())
     missing = [unit for unit in units if not _is_ready(unit)]
@@ -225,16 +228,16 @@ def _compiled(unit: Unit) -> Unit:
     return unit
 
 
-def _holds(library: _Library, unit: Unit, mode: str) -> bool:
-    return library.mode == mode and hasattr(library.handle, entry_symbol(unit))
+def _holds(library: _Library, unit: Unit, build: str) -> bool:
+    return library.build == build and hasattr(library.handle, entry_symbol(unit))
 
 
-def _entry(unit: Unit, mode: str) -> _Entry:
+def _entry(unit: Unit, build: str) -> _Entry:
     """A unit's kernel, in a library offered before or one compiled now."""
-    if (unit.key, mode) not in _entries:
-        offered = (library for library in _prebuilt if _holds(library, unit, mode))
-        library = next(offered, None) or _load(compile_.compile_just_in_time(unit, mode))
+    if (unit.key, build) not in _entries:
+        offered = (library for library in _prebuilt if _holds(library, unit, build))
+        library = next(offered, None) or _load(compile_.compile_just_in_time(unit, build))
         kernel = getattr(library.handle, entry_symbol(unit))
         address = ctypes.cast(kernel, ctypes.c_void_p).value
-        _entries[unit.key, mode] = _Entry(library, address, unit)
-    return _entries[unit.key, mode]
+        _entries[unit.key, build] = _Entry(library, address, unit)
+    return _entries[unit.key, build]

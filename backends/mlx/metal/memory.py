@@ -12,6 +12,8 @@ from collections.abc import Sequence
 import mlx.core as mx
 import numpy as np
 
+from backends.mlx.common.dtypes import dtype_name
+
 
 class _PyBuffer(ctypes.Structure):
     """Py_buffer of CPython's stable interface."""
@@ -106,12 +108,6 @@ def as_dtype(array: mx.array, dtype: mx.Dtype) -> mx.array:
 def _storage(dtype: mx.Dtype) -> np.dtype:
     name = dtype_name(dtype)
     return np.dtype("uint16" if name == "bfloat16" else name)
-
-
-@functools.cache
-def dtype_name(dtype) -> str:
-    """MLX's name of a dtype of MLX or numpy, such as "bfloat16" or "bool"."""
-    return str(dtype).removeprefix("mlx.core.").removesuffix("_")
 
 
 @functools.lru_cache(maxsize=1024)

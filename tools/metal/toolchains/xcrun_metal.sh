@@ -1,5 +1,5 @@
 #!/bin/sh
-# xcrun_metal.sh --sources FOLDER --mode metallib --out FILE
+# xcrun_metal.sh --sources FOLDER --step metallib --out FILE
 # Compiles every .metal text of FOLDER with Xcode's compiler and links them into FILE.
 set -eu
 
@@ -8,18 +8,18 @@ die() {
     exit 1
 }
 
-sources= mode= out=
+sources= step= out=
 while [ $# -gt 1 ]; do
     case $1 in
     --sources) sources=$2 ;;
-    --mode) mode=$2 ;;
+    --step) step=$2 ;;
     --out) out=$2 ;;
     *) die "unknown option $1" ;;
     esac
     shift 2
 done
 [ -n "$sources" ] && [ -n "$out" ] || die "--sources and --out are needed"
-[ "$mode" = metallib ] || die "--mode: expected metallib, found '$mode'"
+[ "$step" = metallib ] || die "--step: expected metallib, found '$step'"
 
 sdk=${MLX_GGUF_METAL_SDK:-macosx}
 objects=$(mktemp -d)

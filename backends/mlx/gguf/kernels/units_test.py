@@ -94,8 +94,8 @@ def test_every_unit_is_compiled_ahead_of_time(built):
         pytest.skip("no metal_library beside the package: not run by Bazel")
     assert prebuilt == {"metal.checked.so", "metal.fast.so"}
     for unit in built:
-        for mode in ("checked", "fast"):
-            assert metal.library_of(unit, mode).name == f"metal.{mode}.so"
+        for build in ("checked", "fast"):
+            assert metal.library_of(unit, build).name == f"metal.{build}.so"
 
 
 SIZES = """

@@ -12,6 +12,10 @@ namespace msl {
 
 #if defined(__x86_64__) && !defined(MSL_CHECKED)
 
+#ifdef __AVX512F__
+#error "the Metal shim cannot be compiled for AVX-512: msl::wait does not save its registers"
+#endif
+
 MSL_FN void wait(msl_wait wait) {
     if (!wait.to) return;
     // All other registers are the compiler's to save, as far as it uses them.

@@ -33,7 +33,7 @@ LOAD = "".join(
 
 
 @pytest.fixture(params=["fast", "checked"])
-def mode(request):
+def build(request):
     with metal.checked() if request.param == "checked" else contextlib.nullcontext():
         yield
 
@@ -56,31 +56,31 @@ def check(source: str, expected: np.ndarray, tolerance: float = 1e-4, **options)
 
 @pytest.mark.parametrize("p", ["p", "by_elements(p)"])
 @pytest.mark.parametrize("q", ["q", "by_elements(q)"])
-def test_products_of_loaded_and_assembled_matrices(mode, p, q):
+def test_products_of_loaded_and_assembled_matrices(build, p, q):
     source = f"M m(2.0f); add_product(m, {p}, {q}); add_product(m, r, s);"
     check(source, 2 * np.eye(8) + P @ Q + R @ S)
 
 
-def test_more_products_than_are_noted_down(mode):
+def test_more_products_than_are_noted_down(build):
     product = "add_product(m, by_elements(p), by_elements(q));"
     check(f"M m(0.0f); for (int i = 0; i < 19; ++i) {product}", 19 * (P @ Q), tolerance=1e-3)
 
 
-def test_a_product_becomes_an_operand(mode):
+def test_a_product_becomes_an_operand(build):
     check("M m, n; simdgroup_multiply(n, p, q); simdgroup_multiply(m, n, r);", P @ Q @ R, 1e-3)
     check("M m = p; simdgroup_multiply_accumulate(m, m, q, m);", P @ Q + P)
     check("M m = q; simdgroup_multiply_accumulate(m, p, m, r);", P @ Q + R)
 
 
 @pytest.mark.parametrize("p", ["p", "by_elements(p)"])
-def test_a_copy_is_a_matrix_of_its_own(mode, p):
+def test_a_copy_is_a_matrix_of_its_own(build, p):
     source = f"M m(0.0f); add_product(m, {p}, q); M n = m; add_product(n, {p}, q);"
     check(source, P @ Q)
     check(source + "m = n; n = r;", 2 * (P @ Q))
 
 
 @pytest.mark.parametrize("p", ["p", "by_elements(p)"])
-def test_elements_seen_by_reference_are_up_to_date(mode, p):
+def test_elements_seen_by_reference_are_up_to_date(build, p):
     # The reference is taken before the product, read after it, and written.
     source = f"""
         M m(0.0f);
@@ -94,14 +94,14 @@ def test_elements_seen_by_reference_are_up_to_date(mode, p):
     check(source.replace("add_product(m, r, s);", "m = s; e[0] += 1.0f; e[1] += 1.0f;"), S + 1)
 
 
-def test_an_element_that_changes_after_the_load(mode):
+def test_an_element_that_changes_after_the_load(build):
     source = "p.thread_elements()[0] = 0.0f; M m; simdgroup_multiply(m, p, q);"
     even = P.copy()
     even[:, ::2] = 0
     check(source, even @ Q)
 
 
-def test_memory_that_changes_after_the_load(mode):
+def test_memory_that_changes_after_the_load(build):
     source = """
         threadgroup float tile[64];
         simdgroup_store(p, tile, 8);
@@ -116,7 +116,7 @@ def test_memory_that_changes_after_the_load(mode):
 
 
 @pytest.mark.parametrize("type_", ["half", "bfloat"])
-def test_sums_in_small_types(mode, type_):
+def test_sums_in_small_types(build, type_):
     source = f"""
         simdgroup_matrix<{type_}, 8, 8> a, n({type_}(1.0f));
         a.thread_elements()[0] = {type_}(p.thread_elements()[0]);
@@ -129,7 +129,7 @@ def test_sums_in_small_types(mode, type_):
     check(source, P @ P + np.eye(8), tolerance=0.1 if type_ == "bfloat" else 0.02)
 
 
-def test_transposed_loads_and_stores(mode):
+def test_transposed_loads_and_stores(build):
     source = "M n, m; simdgroup_load(n, x, 8, 0, true); simdgroup_multiply(m, q, n);"
     store = "simdgroup_store(m, out, 8, ulong2(0, 0), true);"
     check(source, (Q @ P.T).T, store=store)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import platform
+import subprocess
+from pathlib import Path
+
 import mlx.core as mx
 import numpy as np
 import pytest
@@ -210,3 +214,14 @@ def test_helpers_of_one_name_in_two_kernels():
         header = f"inline float helper() {{ return {value}f; }}\n"
         header += f"constant float TABLE[1] = {{{value}f}};\n"
         assert run("out[i] = helper() + TABLE[0];", header=header)[0].item() == 2 * value
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="AVX-512 is of x86-64")
+def test_avx512_is_refused():
+    # A thread that waits would lose what the compiler keeps in zmm16 to zmm31 and k0 to k7.
+    host = Path(metal.__file__).parent / "host"
+    command = ["g++", "-std=gnu++17", "-w", "-fsyntax-only", host / "msl_wait.h"]
+    assert subprocess.run(command).returncode == 0
+    refused = subprocess.run([*command, "-mavx512f"], capture_output=True, text=True)
+    assert refused.returncode == 1
+    assert "error: #error" in refused.stderr and "cannot be compiled for AVX-512" in refused.stderr

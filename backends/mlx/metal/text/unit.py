@@ -15,6 +15,8 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
+from backends.mlx.metal.text.flatten import flatten
+
 # MLX dtype name -> Metal type.
 METAL_TYPES = {
     "bool": "bool",
@@ -248,8 +250,6 @@ def load_units(
     "template": [[name, value]], "atomic_outputs": bool}]}. Paths are relative to `root`, else to
     the file's "root", else to the file's own directory. Raises ValueError naming file and unit.
     """
-    from backends.mlx.metal.text.flatten import flatten
-
     path = Path(path)
     try:
         data = json.loads(path.read_text())

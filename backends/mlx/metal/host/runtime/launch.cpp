@@ -98,7 +98,7 @@ __attribute__((visibility("default"))) int msl_run(msl_entry entry, msl_buffer* 
     return fault->kind != nullptr;
 }
 
-__attribute__((visibility("default"))) const char* msl_library_mode() {
+__attribute__((visibility("default"))) const char* msl_library_build() {
     return msl::kChecked ? "checked" : "fast";
 }
 
