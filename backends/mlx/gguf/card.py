@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 from backends.mlx.common.errors import InputError
 
@@ -61,10 +62,10 @@ class ModelCard:
             raise damaged(path, CARD, "JSON", str(error)) from error
         if not isinstance(values, dict):
             raise damaged(path, CARD, "an object", type(values).__name__)
-        known = {}
+        known: dict[str, Any] = {}
         for field in dataclasses.fields(cls):
-            kind = {"str": str, "int": int}[field.type]
-            value = values.get(field.name)
+            kind = {"str": str, "int": int}[str(field.type)]
+            value: Any = values.get(field.name)
             if type(value) is not kind or kind is int and value < 1:
                 expected = "a string" if kind is str else "a number of at least 1"
                 found = repr(value) if field.name in values else "no such key"

@@ -37,7 +37,7 @@ def built() -> list[Built]:
     Of a common type: all operations, tunings, dtypes, address spaces. Of the others only as many
     as differ by more than a dtype's name; MLX and the tests compile the rest when they call it.
     """
-    found = []
+    found: list[Built] = []
     for fmt in FORMATS.values():
         for operation in LINEAR:
             for least, launch in dispatch.launches(fmt, operation):
