@@ -171,15 +171,18 @@ def _prompt_ids(tokenizer: Tokenizer, prompt: str, options: argparse.Namespace) 
 def _progress() -> Iterator[None]:
     """Shows on stderr what `backends.mlx.metal` says of the kernels it compiles."""
     log = logging.getLogger("backends.mlx.metal")
-    handler, level = logging.StreamHandler(), log.level
-    handler.setFormatter(logging.Formatter("generate: %(message)s"))
+    handler, level, propagate = logging.StreamHandler(), log.level, log.propagate
+    handler.setFormatter(logging.Formatter("generate: compiling, %(message)s"))
     log.addHandler(handler)
     log.setLevel(logging.INFO)
+    # Libraries give the root logger a handler, which would tell it once more.
+    log.propagate = False
     try:
         yield
     finally:
         log.removeHandler(handler)
         log.setLevel(level)
+        log.propagate = propagate
 
 
 def _text(generation: Generation, tokenizer: Tokenizer, *, stream: bool) -> str:
