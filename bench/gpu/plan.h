@@ -1,4 +1,4 @@
-// What gpu_bench measures; build.py generates the values (plan.cpp) and the data they point into.
+// What gpu_bench measures; ../build.py generates the values (plan.cpp) and the data they point into.
 #pragma once
 
 #include <cstddef>

@@ -43,7 +43,9 @@ def checked(threadgroups: tuple[int, int] | None = None) -> Iterator[Report]:
 
     threadgroups: run only those with linear index in [first, last) of each grid, for kernels
     whose whole grid is too large to check; outputs are then not checked for being complete.
-    Raises RuntimeError on a machine with Metal, where kernels run on the GPU.
+
+    Raises:
+        RuntimeError: the machine has Metal, where kernels run on the GPU.
     """
     if mx.metal.is_available():
         raise RuntimeError("checked(): the checker runs kernels on a host without Metal (Linux)")
@@ -82,7 +84,11 @@ class HostKernel:
             raise ValueError(f"kernel {name}: expected at least one output")
 
     def unit(self, inputs: Sequence, output_dtypes: Sequence[mx.Dtype], template=None) -> Unit:
-        """The unit a call with these arguments compiles."""
+        """The unit that a call with these arguments compiles.
+
+        Raises:
+            ValueError: wrong arguments.
+        """
         self._expect("inputs", inputs, self.input_names)
         self._expect("output_dtypes", output_dtypes, self.output_names)
         arrays = [_as_array(value) for value in inputs]

@@ -65,6 +65,9 @@ def cuda_source(units: Sequence[Unit]) -> str:
     The units must be instances of one text, which differ in template arguments only. A kernel's
     parameters are Unit.parameters in order: pointers for arrays, and msl::by_value<int> or
     <int64_t> (8 values, first ones used) for shapes, strides, ndim and rank-0 inputs.
+
+    Raises:
+        ValueError: the units are not instances of one text.
     """
     first, scope = units[0], "text"
     if any(

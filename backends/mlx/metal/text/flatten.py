@@ -15,8 +15,10 @@ def flatten(files: Sequence[Path], include_dirs: Sequence[Path] = ()) -> str:
     """The text of `files` one after another, each `#include "..."` replaced by that file's text.
 
     A file is looked for beside the one that includes it, then in `include_dirs`, and appears
-    once, where it is first named. `#include <...>` lines stay; `#pragma once` lines go. Raises
-    ValueError naming file and line for a file that is not there.
+    once, where it is first named. `#include <...>` lines stay; `#pragma once` lines go.
+
+    Raises:
+        ValueError: a file is not there. Names it, and the line that includes it.
     """
     seen: set[Path] = set()
     dirs = [Path(d) for d in include_dirs]

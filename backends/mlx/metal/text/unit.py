@@ -248,7 +248,10 @@ def load_units(
     JSON: {"root": directory, "include_dirs": [...], "units": [{"name", "headers": [paths],
     "source": path, "inputs": [[name, dtype, shape]], "outputs": [[name, dtype]],
     "template": [[name, value]], "atomic_outputs": bool}]}. Paths are relative to `root`, else to
-    the file's "root", else to the file's own directory. Raises ValueError naming file and unit.
+    the file's "root", else to the file's own directory.
+
+    Raises:
+        ValueError: the file or one of its units is wrong. Names the file and the unit.
     """
     path = Path(path)
     try:

@@ -1,7 +1,9 @@
-// Shadow memory of the checked run: who touched each byte last, and under which barriers.
+// The checker: decides for each access of a kernel whether Metal allows it.
 //
 // In the checked build g++'s -fsanitize=thread and -fsanitize=alignment,bounds call the functions
-// in hooks.cpp at every access; they ask this file. There is one checked launch at a time.
+// in hooks.cpp at every access, and those call the ones here. There is one checked launch at a time
+// in a library. It owns copies of the launch's buffers (guarded.h) and what was done to each byte
+// (shadow.h). A fault stops the launch: see Threadgroup::fail.
 #pragma once
 
 #include <cstddef>
@@ -21,7 +23,8 @@ class Threadgroup;
 
 namespace checker {
 
-// Replaces the addresses of buffers that can be moved to where nothing else is near.
+// Copies buffers to where nothing else is near, and puts the copies' addresses into `addresses`.
+// Large inputs stay.
 void begin_launch(msl_buffer* buffers, int count, void** addresses);
 // `whole`: every threadgroup ran to its end, so each byte of the outputs must have been written.
 void end_launch(msl_fault& fault, bool whole);
@@ -33,7 +36,7 @@ void add_threadgroup_memory(const char* name, void* data, size_t bytes);
 void threadgroup_barrier(uint32_t thread, int flags);
 void simdgroup_barrier(uint32_t thread, int flags);
 
-// combine(lanes), which may touch the stacks of all lanes.
+// Calls combine(lanes), which may touch the stacks of all lanes.
 void combine(msl_combine combine, void* const* lanes);
 
 enum class Access { read, write, atomic_update, atomic_store };

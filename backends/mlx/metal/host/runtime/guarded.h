@@ -8,6 +8,7 @@
 namespace msl {
 namespace checker {
 
+// Owns the copy and the inaccessible address space around it.
 class GuardedCopy {
   public:
     // Copies `bytes` bytes at `from`; the copy's address has the same alignment.

@@ -40,6 +40,7 @@ struct msl_fault {
 
 namespace msl {
 
+// What the OS threads that run a launch share; it owns nothing.
 struct Launch {
     const msl_shared* shared;
     msl_entry entry;

@@ -39,7 +39,8 @@ struct Conflict {
     bool others = false;
 };
 
-// Zero bytes are a valid shadow, "never touched": pages nobody touches cost nothing.
+// Owns a cell for each of a buffer's bytes. Zeros are a valid cell, "never touched": pages of cells
+// that nobody touches cost nothing.
 class Shadow {
   public:
     struct Cell {

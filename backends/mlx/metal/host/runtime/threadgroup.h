@@ -13,6 +13,8 @@ constexpr size_t kThreadgroupMemoryLimit = 32 << 10;
 
 inline uint32_t lane_bit(uint32_t thread) { return 1u << (thread % kLanesPerSimdgroup); }
 
+// Owns the threadgroup's memory, and its threads' stacks until it is destroyed. Runs threadgroups
+// one after another, on the OS thread that calls run().
 class Threadgroup {
   public:
     explicit Threadgroup(const msl_shared& shared);
