@@ -59,7 +59,7 @@ class Program:
     """
 
     def __init__(self, path: str | Path):
-        """Maps and checks the file. Raises ProgramError (one line, naming it) or OSError."""
+        """Maps and checks the file. Raises ProgramError, one line that names it."""
         self.path = Path(path)
         self._constants: dict[str, Constant] = {}
         try:
@@ -186,16 +186,19 @@ class Program:
 
 
 def _map(path: Path) -> memoryview:
-    status = path.stat()
-    # Looked at first, because opening a pipe waits for its writer.
-    if not stat.S_ISREG(status.st_mode):
-        found = "a directory" if stat.S_ISDIR(status.st_mode) else "another kind of file"
-        raise ProgramError("file", "a regular file", found)
-    least = _HEADER_AT + _HEADER_BYTES
-    if status.st_size < least:
-        raise ProgramError("file size", f"at least {least} bytes", status.st_size)
-    with path.open("rb") as file:
-        return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+    try:
+        status = path.stat()
+        # Looked at first, because opening a pipe waits for its writer.
+        if not stat.S_ISREG(status.st_mode):
+            found = "a directory" if stat.S_ISDIR(status.st_mode) else "another kind of file"
+            raise ProgramError("file", "a regular file", found)
+        least = _HEADER_AT + _HEADER_BYTES
+        if status.st_size < least:
+            raise ProgramError("file size", f"at least {least} bytes", status.st_size)
+        with path.open("rb") as file:
+            return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+    except OSError as error:
+        raise ProgramError("file", "a readable file", error.strerror or error) from None
 
 
 def _read_header(file: memoryview) -> tuple[int, range]:

@@ -170,5 +170,9 @@ def test_what_is_no_regular_file_is_refused_at_once(tmp_path):
 
 
 def test_missing_file(tmp_path):
-    with pytest.raises(FileNotFoundError):
-        Program(tmp_path / "none.pte")
+    path = tmp_path / "none.pte"
+    with pytest.raises(ProgramError) as caught:
+        Program(path)
+    assert str(caught.value) == (
+        f"{path}: file: expected a readable file, found No such file or directory"
+    )

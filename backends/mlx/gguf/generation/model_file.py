@@ -36,8 +36,7 @@ class ModelFile:
         """Maps the file and reads everything but the weights.
 
         Raises:
-            OSError: the file cannot be opened.
-            ProgramError: it is no sound `.pte`.
+            ProgramError: the file cannot be read, or is no sound `.pte`.
             ModelFileError: `export` did not make it, or its named data is damaged.
         """
         self.path = path
