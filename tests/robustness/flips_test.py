@@ -285,9 +285,12 @@ class _File:
     def flips(self) -> Iterator[tuple[int, int]]:
         """(position, mask) of the flips that are tried.
 
-        In a number's lowest byte also those that misalign an address, or point to the next word.
+        In the lowest byte of what is an address or a size also those that misalign it, or make it
+        that of the next word. Of a value the lowest and the highest byte are enough.
         """
         for position, parts in enumerate(self.parts):
+            if any(part.start < position < part.stop - 1 and part.may_be is _any for part in parts):
+                continue
             is_address = any(part.start == position and part.may_be is not _any for part in parts)
             for mask in (0x01, 0x02, 0x04, 0x80) if is_address else (0x80,):
                 yield position, mask

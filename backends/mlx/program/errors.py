@@ -8,8 +8,8 @@ from backends.mlx.common.errors import InputError
 class ProgramError(InputError):
     """A `.pte` that cannot be trusted or run, or an input that does not fit it.
 
-    The message is one line: `path: what: expected ..., found ...`. The parts that decode a piece
-    of a file raise it without a path; `Program` adds it.
+    The message is one line: `path: what: expected ..., found ...`. What decodes a piece of a file
+    raises it without a path; `Program` and `Runner` add it.
 
     Args:
       what: the part of the file that is at fault, e.g. `chain 0 instruction 3 AddNode: out`.

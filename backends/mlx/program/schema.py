@@ -1,4 +1,4 @@
-"""Parses FlatBuffers schemas (`.fbs`) as far as ExecuTorch's two use the language.
+"""Parses FlatBuffers schemas (`.fbs`), as much of the language as ExecuTorch's two schemas use.
 
 Language reference: https://flatbuffers.dev/schema/. Kept: tables, structs, enums, unions,
 vectors, strings, defaults, `= null`, `(required)` and includes. Field slots follow declaration
@@ -67,7 +67,11 @@ class Schema:
 
 
 def parse(path: Path) -> Schema:
-    """Reads the schema at `path` with its includes. Raises ValueError on unknown constructs."""
+    """Reads the schema at `path` with its includes.
+
+    Raises ValueError for what the reader does not know: undeclared types, vectors of unions, and
+    structs of anything but scalars.
+    """
     schema = Schema()
     bodies: list[tuple[str, str, str]] = []
     for kind, name, base, body in _declarations(path, set()):

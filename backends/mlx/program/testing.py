@@ -1,6 +1,6 @@
-"""What the runner's tests share: export a torch module, or write a `.pte` from a hand-made graph.
+"""Programs for tests: exported from a torch module, or written from a hand-made graph.
 
-Test support only: it imports torch and ExecuTorch, which the runner itself does not need.
+It imports torch and ExecuTorch, which reading and running a program do not need.
 """
 
 from __future__ import annotations

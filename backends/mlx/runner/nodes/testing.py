@@ -1,7 +1,4 @@
-"""What the tests of node functions share: hand-made graphs of one node.
-
-Test support only, as backends.mlx.program.testing is.
-"""
+"""What the tests of node functions share: hand-made graphs of one node."""
 
 import numpy as np
 
