@@ -119,11 +119,15 @@ class Program:
                     f"an index below {len(record.segments)}",
                     item.segment_index,
                 )
+            if item.key in self._named_data:
+                raise ProgramError(f"named data {item.key!r}", "each name once", "it a second time")
             self._named_data[item.key] = item.segment_index
         self.methods = {}
         self._constant_methods = {}
         for plan in record.execution_plan:
             method = Method(plan.name, plan, self._read_graphs(plan))
+            if method.name in self.methods:
+                raise ProgramError(f"method {method.name!r}", "each name once", "it a second time")
             self.methods[method.name] = method
             value = method.constant_value()
             if value is not None:

@@ -141,6 +141,25 @@ def test_constant_methods_and_named_data(tmp_path):
     assert named["notes/card"].readonly
 
 
+@pytest.mark.parametrize("one, other", [(b"notes/card", b"notes/cart"), (b"get_one", b"get_two")])
+def test_a_name_that_two_have_is_refused(tmp_path, one, other):
+    exported = torch.export.export(torch.nn.Linear(8, 5), (torch.randn(2, 8),))
+    facts = {"get_one": 1, "get_two": 2}
+    edge = to_edge_transform_and_lower(
+        exported, partitioner=[MLXPartitioner()], constant_methods=facts
+    )
+    for name in ("notes/card", "notes/cart"):
+        edge._named_data_store.add_named_data(name, name.encode() + b" says")
+    path = tmp_path / "a.pte"
+    content = bytes(edge.to_executorch().buffer)
+    path.write_bytes(content)
+    assert len(Program(path).named_data()) == 2
+    assert content.count(other + b"\0") == 1
+    path.write_bytes(content.replace(other + b"\0", one + b"\0"))
+    with pytest.raises(ProgramError, match=f"'{one.decode()}': expected each name once, found it"):
+        Program(path)
+
+
 def test_program_without_facts(path):
     program = Program(path)
     assert program.constant_methods() == {} and program.named_data() == {}
