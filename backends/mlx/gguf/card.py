@@ -66,7 +66,7 @@ class ModelCard:
         for field in dataclasses.fields(cls):
             kind = {"str": str, "int": int}[str(field.type)]
             value: Any = values.get(field.name)
-            if type(value) is not kind or kind is int and value < 1:
+            if type(value) is not kind or isinstance(value, int) and value < 1:
                 expected = "a string" if kind is str else "a number of at least 1"
                 found = repr(value) if field.name in values else "no such key"
                 raise damaged(path, f"{CARD}: {field.name}", expected, found)

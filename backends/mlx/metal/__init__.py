@@ -27,7 +27,6 @@ from backends.mlx.metal.text.unit import CONSTANT_BELOW, Unit, load_units
 
 __all__ = [
     "CONSTANT_BELOW",
-    "CONSTANT_BELOW",
     "CheckError",
     "CompileError",
     "Diagnostic",

@@ -162,8 +162,8 @@ class HostKernel:
             unit,
             _buffers(unit, [*arrays, *outputs]),
             libraries.Threads(
-                grid=tuple(map(int, grid)),
-                threadgroup=tuple(map(int, threadgroup)),
+                grid=(int(grid[0]), int(grid[1]), int(grid[2])),
+                threadgroup=(int(threadgroup[0]), int(threadgroup[1]), int(threadgroup[2])),
                 part=report.threadgroups if report else None,
             ),
             build="checked" if report else "fast",
@@ -217,7 +217,7 @@ def _layout(array: mx.array | np.ndarray, role: str) -> ctypes.Array:
         return memory.ints(tuple(array.shape), ctypes.c_int32)
     if role == "strides":
         view = memoryview(array)
-        strides = tuple(s // view.itemsize for s in view.strides)
+        strides = tuple(s // view.itemsize for s in view.strides or ())
         return memory.ints(strides, ctypes.c_int64)
     return memory.ints((array.ndim,), ctypes.c_int32)
 

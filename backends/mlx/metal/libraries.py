@@ -239,5 +239,6 @@ def _entry(unit: Unit, build: str) -> _Entry:
         library = next(offered, None) or _load(compile_.compile_just_in_time(unit, build))
         kernel = getattr(library.handle, entry_symbol(unit))
         address = ctypes.cast(kernel, ctypes.c_void_p).value
+        assert address  # the library has the symbol
         _entries[unit.key, build] = _Entry(library, address, unit)
     return _entries[unit.key, build]

@@ -80,7 +80,9 @@ def extent(array: mx.array | np.ndarray) -> int:
     view = memoryview(array)
     if view.c_contiguous:
         return view.nbytes
-    return sum((n - 1) * s for n, s in zip(view.shape, view.strides, strict=True)) + view.itemsize
+    assert view.shape is not None and view.strides is not None  # of an array, never
+    spans = [(n - 1) * s for n, s in zip(view.shape, view.strides, strict=True)]
+    return sum(spans) + view.itemsize
 
 
 def output(shape: tuple[int, ...], dtype: mx.Dtype, init_value: float | None) -> mx.array:
@@ -111,6 +113,6 @@ def _storage(dtype: mx.Dtype) -> np.dtype:
 
 
 @functools.lru_cache(maxsize=1024)
-def ints(values: tuple[int, ...], type_: type) -> ctypes.Array:
+def ints(values: tuple[int, ...], type_: type[ctypes.c_int32 | ctypes.c_int64]) -> ctypes.Array:
     """`values` as a C array of `type_`, such as ctypes.c_int32."""
     return (type_ * max(len(values), 1))(*values)

@@ -122,7 +122,7 @@ class Program:
             if item.key in self._named_data:
                 raise ProgramError(f"named data {item.key!r}", "each name once", "it a second time")
             self._named_data[item.key] = item.segment_index
-        self.methods = {}
+        self.methods: dict[str, Method] = {}
         self._constant_methods = {}
         for plan in record.execution_plan:
             method = Method(plan.name, plan, self._read_graphs(plan))

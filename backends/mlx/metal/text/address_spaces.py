@@ -107,7 +107,7 @@ def check_address_spaces(unit: Unit) -> list[Diagnostic]:
         source = lines[line - 1].strip() if 1 <= line <= len(lines) else ""
         return Diagnostic(unit.function, line, message, source)
 
-    found = {}
+    found: dict[Diagnostic, None] = {}  # a set in order
     for diagnostic in translation.diagnostics:
         if diagnostic.severity >= cindex.Diagnostic.Error:
             line = _line_in(file, diagnostic)

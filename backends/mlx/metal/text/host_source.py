@@ -82,7 +82,9 @@ def rewrite_threadgroup_declarations(text: str, form: str = "host") -> str:
         pieces.append(text[end : match.start()])
         declared = []
         for declarator in match["names"].split(","):
-            name, dimensions = _DECLARATOR.match(declarator).groups()
+            found = _DECLARATOR.match(declarator)
+            assert found, f"{declarator!r} in {match.group()!r}"  # as _DECLARATION asks for it
+            name, dimensions = found.groups()
             declared.append(_reference(form, count, match["type"], name, dimensions.strip()))
             count += 1
         lines = match.group().count("\n") - sum(d.count("\n") for d in declared)

@@ -165,7 +165,7 @@ class Unit:
     @functools.cached_property
     def names(self) -> tuple[str, ...]:
         """Names of the inputs, then of the outputs."""
-        return tuple(name for name, *_ in (*self.inputs, *self.outputs))
+        return (*(name for name, _, _ in self.inputs), *(name for name, _ in self.outputs))
 
     @functools.cached_property
     def attributes(self) -> tuple[str, ...]:
