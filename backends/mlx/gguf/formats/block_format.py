@@ -15,12 +15,17 @@ class Unpacked(NamedTuple):
     quants: int16 (blocks, weights a block), the stored integers, zero point removed, or what
     the codebook has in their place.
     scales: float32 (blocks, sub-blocks), exact products of the stored factors.
-    minima: float32 (blocks, sub-blocks), exact too.
+    minima: float32 (blocks, sub-blocks), exact too; `no_minima` where the format has none.
     """
 
     quants: np.ndarray
     scales: np.ndarray
     minima: np.ndarray
+
+
+def no_minima(scales: np.ndarray) -> np.ndarray:
+    """Minima that change no sum: -0.0, since +0.0 would take the sign of a negative zero."""
+    return np.full_like(scales, -0.0)
 
 
 # The widths that MLX's affine quantization has.

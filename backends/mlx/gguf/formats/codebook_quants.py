@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 import gguf
-from backends.mlx.gguf.formats.block_format import Unpacked
+from backends.mlx.gguf.formats.block_format import Unpacked, no_minima
 from backends.mlx.gguf.formats.fields import half, nibbles
 
 _ONE = np.array([1.0], np.float16).view(np.uint8)
@@ -83,9 +83,7 @@ def _divide(name: str, one: np.ndarray, d: np.ndarray, factors: np.ndarray) -> U
     weights = gguf.dequantize(one, gguf.GGMLQuantizationType[name]).reshape(*factors.shape, -1)
     quants = weights / np.where(factors == 0, 1, factors)[:, :, None]
     scales = d * factors
-    return Unpacked(
-        quants.reshape(one.shape[0], -1).astype(np.int16), scales, np.zeros_like(scales)
-    )
+    return Unpacked(quants.reshape(one.shape[0], -1).astype(np.int16), scales, no_minima(scales))
 
 
 def _words(field: np.ndarray, dtype: str) -> np.ndarray:

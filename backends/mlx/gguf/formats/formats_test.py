@@ -85,6 +85,20 @@ def test_unpacked_blocks_are_the_exact_weights(fmt):
         np.testing.assert_array_equal(found, formats.dequantize(fmt, blocks))
 
 
+# 9 is Q8_1, which the package does not decode: the weights then come from the row's decoder.
+@pytest.mark.parametrize("name", ["Q4_0", "Q4_1"])
+def test_a_zero_has_the_sign_that_ggml_gives_it(name):
+    fmt = formats.get(name)
+    blocks = np.zeros((1, fmt.block_bytes), np.uint8)
+    blocks[0, :2] = np.array([-1.0], np.float16).view(np.uint8)
+    blocks[0, -16:] = 0x88 if name == "Q4_0" else 0
+    found = formats.dequantize(dataclasses.replace(fmt, ggml_id=9), blocks)
+    expected = formats.dequantize(fmt, blocks)
+    assert not expected.any()
+    np.testing.assert_array_equal(found.view(np.uint32), expected.view(np.uint32))
+    assert np.signbit(found).all() == (name == "Q4_0")
+
+
 @ALL
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_weights_are_those_of_ggml(fmt):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from backends.mlx.gguf.formats.block_format import Unpacked
+from backends.mlx.gguf.formats.block_format import Unpacked, no_minima
 from backends.mlx.gguf.formats.fields import nibbles
 
 _DOUBLED = np.array([0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12], np.int16)
@@ -33,4 +33,4 @@ def unpack_nvfp4(blocks: np.ndarray) -> Unpacked:
 
 def _unpacked(indices: np.ndarray, scales: np.ndarray) -> Unpacked:
     scales = scales.astype(np.float32)
-    return Unpacked(_DOUBLED[indices], scales, np.zeros_like(scales))
+    return Unpacked(_DOUBLED[indices], scales, no_minima(scales))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from backends.mlx.gguf.formats.block_format import Unpacked
+from backends.mlx.gguf.formats.block_format import Unpacked, no_minima
 from backends.mlx.gguf.formats.fields import bit_pairs, half, nibbles
 
 
@@ -56,7 +56,7 @@ def unpack_q3_k(blocks: np.ndarray) -> Unpacked:
     factors = (nibbles(low, 8) | pairs << 4).astype(np.float32) - 32
     scales = half(blocks[:, 108:110]) * factors
     quants = bit_pairs(blocks[:, 32:96]) + third - 4
-    return Unpacked(quants, scales, np.zeros_like(scales))
+    return Unpacked(quants, scales, no_minima(scales))
 
 
 def unpack_q4_k(blocks: np.ndarray) -> Unpacked:
@@ -86,4 +86,4 @@ def unpack_q6_k(blocks: np.ndarray) -> Unpacked:
     """
     quants = (nibbles(blocks[:, 0:128], 64) | bit_pairs(blocks[:, 128:192]) << 4) - 32
     scales = half(blocks[:, 208:210]) * blocks[:, 192:208].view(np.int8).astype(np.float32)
-    return Unpacked(quants, scales, np.zeros_like(scales))
+    return Unpacked(quants, scales, no_minima(scales))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from backends.mlx.gguf.formats.block_format import Unpacked
+from backends.mlx.gguf.formats.block_format import Unpacked, no_minima
 from backends.mlx.gguf.formats.fields import half, nibbles
 
 
@@ -43,7 +43,7 @@ def _fifth_bits(field: np.ndarray) -> np.ndarray:
 
 def _signed(blocks: np.ndarray, quants: np.ndarray) -> Unpacked:
     scales = half(blocks[:, 0:2])
-    return Unpacked(quants, scales, np.zeros_like(scales))
+    return Unpacked(quants, scales, no_minima(scales))
 
 
 def _with_minimum(blocks: np.ndarray, quants: np.ndarray) -> Unpacked:

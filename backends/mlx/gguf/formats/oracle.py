@@ -21,9 +21,7 @@ def dequantize(fmt: BlockFormat, blocks: np.ndarray) -> np.ndarray:
     except NotImplementedError:
         quants, scales, minima = fmt.unpack(whole)
         products = np.repeat(scales, fmt.group, axis=1) * quants
-        minima = np.repeat(minima, fmt.group, axis=1)
-        # A zero keeps its sign.
-        weights = np.where(minima == 0, products, products + minima)
+        weights = products + np.repeat(minima, fmt.group, axis=1)
         return weights.reshape(blocks.shape[0], -1)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from backends.mlx.gguf.formats.block_format import Unpacked
+from backends.mlx.gguf.formats.block_format import Unpacked, no_minima
 from backends.mlx.gguf.formats.fields import bit_pairs, half
 
 
@@ -42,4 +42,4 @@ def unpack_tq2_0(blocks: np.ndarray) -> Unpacked:
 
 def _with_scale(quants: np.ndarray, d: np.ndarray) -> Unpacked:
     scales = np.repeat(half(d), quants.shape[1] // 32, axis=1)
-    return Unpacked(quants, scales, np.zeros_like(scales))
+    return Unpacked(quants, scales, no_minima(scales))

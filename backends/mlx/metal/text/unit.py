@@ -2,7 +2,7 @@
 
 `Unit.text` is byte for byte what `mx.fast.metal_kernel(...)(verbose=True)` prints, which is what
 MLX compiles on the device behind its prelude. The rules are MLX's own (0.32,
-mlx/backend/common/metal_kernel.cpp); contract_test.py compares with the installed MLX.
+mlx/backend/common/metal_kernel.cpp); unit_test.py compares with the installed MLX.
 """
 
 from __future__ import annotations
