@@ -3,7 +3,6 @@
 from backends.mlx.runner.nodes import (  # noqa: F401  (importing a family registers it)
     arithmetic,
     control,
-    convolution,
     creation,
     indexing,
     integers,
@@ -13,6 +12,6 @@ from backends.mlx.runner.nodes import (  # noqa: F401  (importing a family regis
     reductions,
     shapes,
 )
-from backends.mlx.runner.nodes.registry import FUNCTIONS
+from backends.mlx.runner.registry import FUNCTIONS
 
 __all__ = ["FUNCTIONS"]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from backends.mlx.program import ProgramError
-from backends.mlx.runner.nodes.testing import RNG, check, reals, run
+from backends.mlx.runner.testing import RNG, check, reals, run
 
 UNARY = {
     "AbsNode": np.abs, "CeilNode": np.ceil, "CosNode": np.cos, "CoshNode": np.cosh,

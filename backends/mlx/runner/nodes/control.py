@@ -7,7 +7,7 @@ import logging
 import mlx.core as mx
 
 from backends.mlx.program.errors import ProgramError
-from backends.mlx.runner.nodes.registry import axis_of, node
+from backends.mlx.runner.registry import axis_of, node
 
 _LOG = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ import pytest
 from backends.mlx.program import ProgramError
 from backends.mlx.program.testing import GraphFile, mlx_schema
 from backends.mlx.runner import Runner
-from backends.mlx.runner.nodes.testing import literal, reals
+from backends.mlx.runner.testing import literal, reals
 
 
 def test_scan_stacks_what_its_body_writes(tmp_path):

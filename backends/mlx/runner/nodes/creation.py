@@ -6,7 +6,7 @@ import mlx.core as mx
 
 from backends.mlx.program.dtypes import scalar_type
 from backends.mlx.program.errors import ProgramError
-from backends.mlx.runner.nodes.registry import node
+from backends.mlx.runner.registry import node
 
 
 @node("FullNode")

@@ -3,7 +3,7 @@
 import numpy as np
 
 from backends.mlx.program.testing import mlx_schema
-from backends.mlx.runner.nodes.testing import check, literal
+from backends.mlx.runner.testing import check, literal
 
 
 def test_creation(tmp_path):

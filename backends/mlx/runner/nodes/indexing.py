@@ -9,7 +9,7 @@ from __future__ import annotations
 import mlx.core as mx
 
 from backends.mlx.program.errors import ProgramError
-from backends.mlx.runner.nodes.registry import axis_of, node
+from backends.mlx.runner.registry import axis_of, node
 
 
 @node("TakeNode")

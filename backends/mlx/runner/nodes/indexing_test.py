@@ -6,7 +6,7 @@ import pytest
 from backends.mlx.program import ProgramError
 from backends.mlx.program.testing import GraphFile, mlx_schema
 from backends.mlx.runner import Runner
-from backends.mlx.runner.nodes.testing import check, literal, reals, several
+from backends.mlx.runner.testing import check, literal, reals, several
 
 
 def test_indexing(tmp_path):

@@ -6,7 +6,7 @@ Division and modulo are Python's: the quotient is floored, the remainder has the
 from __future__ import annotations
 
 from backends.mlx.program.errors import ProgramError
-from backends.mlx.runner.nodes.registry import axis_of, node
+from backends.mlx.runner.registry import axis_of, node
 
 
 @node("AddIntNode")

@@ -6,7 +6,7 @@ import pytest
 from backends.mlx.program import ProgramError
 from backends.mlx.program.testing import GraphFile, Vid, mlx_schema
 from backends.mlx.runner import Runner
-from backends.mlx.runner.nodes.testing import literal, slot
+from backends.mlx.runner.testing import literal, slot
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from backends.mlx.program.verify_kernel import (
     output_shapes,
     template_arguments,
 )
-from backends.mlx.runner.nodes.registry import node
+from backends.mlx.runner.registry import node
 
 
 @node("MetalKernelNode")

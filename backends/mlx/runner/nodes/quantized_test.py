@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from backends.mlx.program import ProgramError
-from backends.mlx.runner.nodes.testing import check, reals, run
+from backends.mlx.runner.testing import check, reals, run
 
 # Two rows of x, each for two experts of three.
 ROWS, INDICES = (2, 1, 1, 64), np.array([[0, 2], [2, 1]], np.int32)

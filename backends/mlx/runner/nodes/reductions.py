@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import mlx.core as mx
 
-from backends.mlx.runner.nodes.registry import node
+from backends.mlx.runner.registry import node
 
 _REDUCTIONS = {
     "AllNode": mx.all,

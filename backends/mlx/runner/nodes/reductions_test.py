@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from backends.mlx.runner.nodes.testing import check, literal, reals, run
+from backends.mlx.runner.testing import check, literal, reals, run
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from itertools import accumulate
 import mlx.core as mx
 
 from backends.mlx.program.errors import ProgramError
-from backends.mlx.runner.nodes.registry import axis_of, node
+from backends.mlx.runner.registry import axis_of, node
 
 
 @node("ReshapeNode")
@@ -124,7 +124,11 @@ def pad(run, n):
 
 @node("RollNode")
 def roll(run, n):
-    run.set(n.out, mx.roll(run.tensor(n.x), run.integers(n.shift), n.axes))
+    shift = run.integers(n.shift)
+    if len(shift) != len(n.axes):
+        # MLX takes no notice of the rest.
+        raise ProgramError("shift", f"one for each of {len(n.axes)} axes", len(shift))
+    run.set(n.out, mx.roll(run.tensor(n.x), shift, n.axes))
 
 
 @node("FlipNode")

@@ -5,7 +5,7 @@ import pytest
 
 from backends.mlx.program import ProgramError
 from backends.mlx.program.testing import mlx_schema
-from backends.mlx.runner.nodes.testing import check, literal, reals, run, several
+from backends.mlx.runner.testing import check, literal, reals, run, several
 
 SHAPES = [
     ("ReshapeNode", dict(shape=[literal(3), literal(-1)]), lambda x: x.reshape(3, 8)),
@@ -60,6 +60,12 @@ def test_squeeze_of_all_axes(tmp_path):
     x = reals(1, 3, 1)
     check(tmp_path, "SqueezeNode", {"x": x}, x[0, :, 0], dims=[])
     check(tmp_path, "SqueezeNode", {"x": x}, x[0], dims=[0, 1])
+
+
+def test_roll_has_a_shift_for_each_axis(tmp_path):
+    x = reals(2, 3)
+    with pytest.raises(ProgramError, match="shift: expected one for each of 1 axes, found 2"):
+        run(tmp_path, "RollNode", {"x": x}, x, shift=[literal(1), literal(2)], axes=[0])
 
 
 def test_as_strided_stays_inside_its_source(tmp_path):

@@ -7,7 +7,7 @@ from backends.mlx.program import ProgramError
 from backends.mlx.program.testing import GraphFile, mlx_schema
 from backends.mlx.runner import Runner
 from backends.mlx.runner.nodes import FUNCTIONS
-from backends.mlx.runner.nodes.testing import literal, reals, run
+from backends.mlx.runner.testing import literal, reals, run
 
 # ExecuTorch's off-graph cache and MLX's random bits need state that a .pte does not hold.
 UNSUPPORTED = {"UpdateAndAttendNode", "RandomBitsNode"}

@@ -1,10 +1,10 @@
-"""Convolutions, against numpy."""
+"""Layers: convolutions, against numpy."""
 
 import numpy as np
 import pytest
 
 from backends.mlx.program import ProgramError
-from backends.mlx.runner.nodes.testing import check, reals, run
+from backends.mlx.runner.testing import check, reals, run
 
 
 def test_convolutions(tmp_path):
