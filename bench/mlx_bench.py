@@ -126,7 +126,7 @@ def repeated(rows: np.ndarray, count: int) -> np.ndarray:
 
 
 def worst_error(out: mx.array, matrix: data.Matrix, x: mx.array, dtype: str) -> float:
-    """The largest error in units of what the accuracy rule allows (DESIGN: accuracy rules)."""
+    """The largest error in units of what the accuracy rule allows (`formats.linear_bound`)."""
     exact, bound = data.exact_results(matrix, x, dtype)
     outputs = out.shape[1]
     found = np.array(out.astype(mx.float32)).astype(np.float64)

@@ -7,7 +7,6 @@ choose for a shape is a contender, so that the fastest on the GPU at hand can be
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
@@ -16,6 +15,8 @@ import zipfile
 from pathlib import Path
 
 from backends.mlx import metal
+from backends.mlx.common.cache import cache_folder
+from backends.mlx.common.files import folder_written_whole
 from backends.mlx.metal.cuda import rewrite
 from backends.mlx.metal.text.unit import METAL_TYPES
 from bench import data
@@ -158,17 +159,14 @@ def _text() -> str:
 
 def headers() -> Path:
     """The folder with the unpacked headers; downloads them the first time."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mlx_gguf"
     version, sha256 = _locked()
-    root = cache / f"mlx-metal-{version}-{sha256[:16]}"
+    root = cache_folder("mlx_headers") / f"mlx-metal-{version}-{sha256[:16]}"
     if not root.is_dir():
-        cache.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=cache) as folder:
-            wheel = _download(version, sha256, Path(folder))
+        with folder_written_whole(root) as folder, tempfile.TemporaryDirectory() as downloads:
+            wheel = _download(version, sha256, Path(downloads))
             with zipfile.ZipFile(wheel) as archive:
                 wanted = [n for n in archive.namelist() if n.startswith(_KERNELS)]
-                archive.extractall(Path(folder) / "headers", wanted)
-            os.replace(Path(folder) / "headers", root)
+                archive.extractall(folder, wanted)
     return root
 
 
