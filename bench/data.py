@@ -72,7 +72,7 @@ def mlx_bits(type_name: str) -> int:
     """
     fmt = formats.get(type_name)
     quant = 8 * fmt.block_bytes / fmt.block_weights - 0.6
-    return min((2, 3, 4, 5, 6, 8), key=lambda bits: abs(bits - quant))
+    return min(formats.AFFINE_BITS, key=lambda bits: abs(bits - quant))
 
 
 def affine_matrix(type_name: str, columns: int, bits: int, group: int, dtype: str) -> Matrix:

@@ -19,13 +19,12 @@ BASES = [
     ROOT / "backends/mlx/gguf",
     ROOT / "backends/mlx/gguf/kernels",
     ROOT / "backends/mlx/gguf/lowering",
-    ROOT / "backends/mlx/gguf/types",
     ROOT / "backends/mlx/metal",
     ROOT / "backends/mlx/runner",
 ]
 # What is made, and what belongs to others.
 NOT_OURS = re.compile(
-    r"^(build/|~|\$|/|mlx_gguf/|lib/|include/|performance/|.*(MODEL|FILE|NAME)\b|"
+    r"^(build/|~|\$|/|mlx_gguf/|.*(MODEL|FILE|NAME)\b|"
     r"(executorch|mlx|transformers|gguf-py|llama|extension|ggml)[/.-])"
 )
 
@@ -37,9 +36,11 @@ SUFFIXES = {".bazel", ".bzl", ".cpp", ".h", ".json", ".lock", ".md", ".metal", "
 
 def named(document: Path) -> Iterator[str]:
     """What stands in backticks, in links and in indented blocks."""
+    in_lists = False
     for line in document.read_text().splitlines():
         # The check lists name files to be made; tests/additions makes them.
-        if re.match(r"\d+\. `", line):
+        in_lists = line == "## Check lists" or (in_lists and not line.startswith("## "))
+        if in_lists and re.match(r"\d+\. `", line):
             continue
         if line.startswith("    "):
             yield line.strip()
@@ -101,16 +102,44 @@ def test_options_of_commands(document):
             folder = ROOT / path.strip("/")
             if folder == ROOT / "backends/mlx/gguf":  # its aliases
                 folder = ROOT / "bench" if target == "bench" else folder / "command"
-            sources = "".join(file.read_text() for file in folder.rglob("*.py"))
+            sources = "".join(
+                file.read_text() for file in folder.rglob("*.py") if "_test" not in file.name
+            )
             options = re.findall(r"(?<!\S)--[a-z][\w-]*", re.sub(r"\s#\s.*", "", rest))
             wrong |= {f"{target} {option}" for option in options if f'"{option}"' not in sources}
     assert wrong == set()
 
 
-def test_a_wrong_path_is_found(tmp_path):
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_modules(document):
+    modules = {
+        module
+        for text in named(document)
+        for module in re.findall(r"python\S* -m (\S+)", text)
+        if module.split(".")[0] in ("backends", "bench", "docs", "tests", "tools")
+    }
+    paths = {module: ROOT / module.replace(".", "/") for module in modules}
+    assert [m for m, path in paths.items() if not path.with_suffix(".py").exists()] == []
+
+
+def test_every_base_is_a_folder():
+    assert [str(base) for base in BASES if not base.is_dir()] == []
+
+
+@pytest.mark.parametrize(
+    "line, check, found",
+    [
+        ("See `backends/mlx/nowhere.py`.", test_paths, r"backends/mlx/nowhere\.py"),
+        ("1. `backends/mlx/nowhere.py`: a step.", test_paths, r"backends/mlx/nowhere\.py"),
+        ("![](performance/nothing.svg)", test_paths, r"performance/nothing\.svg"),
+        ("    python -m pytest tools/nowhere/", test_paths, "tools/nowhere"),
+        ("1. `./bazelw test //docs:nothing`", test_labels, "//docs:nothing"),
+        ("    ./bazelw run //docs:types_page -- --nothing", test_options_of_commands, "--nothing"),
+        ("    python -m backends.mlx.nothing", test_modules, r"backends\.mlx\.nothing"),
+    ],
+)
+def test_what_is_wrong_is_found(tmp_path, line, check, found):
     page = tmp_path / "page.md"
-    page.write_text("See `backends/mlx/nowhere.py`, `//docs:nothing` and `docs/types.md`.\n")
-    with pytest.raises(AssertionError, match=r"backends/mlx/nowhere\.py"):
-        test_paths(page)
-    with pytest.raises(AssertionError, match="//docs:nothing"):
-        test_labels(page)
+    page.write_text(f"Beside `docs/types.md`.\n\n{line}\n")
+    with pytest.raises(AssertionError, match=found):
+        check(page)

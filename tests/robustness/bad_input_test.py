@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import functools
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -150,3 +153,28 @@ def test_cache_that_cannot_be_written(verify, tmp_path: Path) -> None:
     blocked.write_text("")
     line = verify(XDG_CACHE_HOME=str(blocked))
     assert "expected a writable cache and whole packages, found [Errno 20]" in line
+
+
+@pytest.mark.parametrize("command", ["export", "verify"])
+def test_cache_that_generated_modules_cannot_go_to(sample: Path, tmp_path: Path, command: str):
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    environ = os.environ | {
+        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+        "XDG_CACHE_HOME": str(blocked),
+    }
+    environ.pop("TEST_TMPDIR", None)
+    module = f"backends.mlx.gguf.command.{command}"
+    done = subprocess.run(
+        [sys.executable, "-m", module, str(sample)],
+        env=environ,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2, done.stderr
+    # What the command had begun stands before it.
+    complaint = done.stderr.splitlines()[-1]
+    assert complaint.startswith(f"{command}: {blocked}/mlx_gguf/executorch_mlx/")
+    assert "Traceback" not in done.stderr

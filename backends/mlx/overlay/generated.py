@@ -19,6 +19,7 @@ from importlib.abc import MetaPathFinder
 from pathlib import Path
 
 from backends.mlx.common.cache import cache_folder
+from backends.mlx.common.errors import InputError
 from backends.mlx.common.files import folder_written_whole
 
 _PACKAGE = "executorch.backends.mlx"
@@ -27,7 +28,7 @@ _SOURCES = ("__init__.py", "mlx_graph_serialize.py", "schema.fbs", "generate.py"
 _LAYOUT = "1"
 
 
-class OverlayError(ImportError):
+class OverlayError(InputError, ImportError):
     """The installed ExecuTorch cannot provide its MLX backend on this machine."""
 
 

@@ -16,6 +16,9 @@ from backends.mlx.program.graph import TENSOR_SLOT
 def units(interpreter) -> list:
     """The `backends.mlx.metal.Unit` of every kernel that the main chain may reach.
 
+    Those of inputs whose dynamic dimensions are all 1, and all `metal.CONSTANT_BELOW`; a kernel
+    that only sizes between them reach is compiled when it is called.
+
     The interpreter's mutable buffers keep their contents. Raises ProgramError where the graph
     cannot run on zeros.
     """

@@ -15,6 +15,7 @@ import logging
 import resource
 import signal
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -127,8 +128,16 @@ def _check_output(output: Path) -> None:
     """Raises InputError for what could not be written in the end, before the work begins."""
     if not output.parent.is_dir():
         raise InputError(f"{output}: expected a folder to write it into, found none")
-    if output.is_dir():
-        raise InputError(f"{output}: expected a file to write, found a folder")
+    if output.exists() and not output.is_file():
+        found = "a folder" if output.is_dir() else "another kind of file"
+        raise InputError(f"{output}: expected a file to write, found {found}")
+    try:
+        with tempfile.TemporaryFile(dir=output.parent):
+            pass
+    except OSError as error:
+        raise InputError(
+            f"{output}: expected a folder that can be written to, found {error.strerror}"
+        ) from None
 
 
 def _check_not_source(output: Path, file: GGUFFile) -> None:

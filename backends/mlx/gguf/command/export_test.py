@@ -90,6 +90,8 @@ def test_repack(source, tmp_path, capsys):
         (["--dtype", "f8"], "invalid choice"),
         (["-o", "missing/tiny.pte"], "missing/tiny.pte: expected a folder to write it into"),
         (["-o", "."], "expected a file to write, found a folder"),
+        (["-o", "/dev/null"], "/dev/null: expected a file to write, found another kind of file"),
+        (["-o", "/proc/tiny.pte"], "/proc/tiny.pte: expected a folder that can be written to"),
     ],
 )
 def test_bad_requests(arguments, message, source, tmp_path, capsys, monkeypatch):

@@ -21,7 +21,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, TextIO
 
 from backends.mlx.common.errors import InputError
 
@@ -61,7 +61,14 @@ def run(
         status, message = 2, f"expected more memory, found {str(error) or 'none left'}"
     except KeyboardInterrupt as error:
         status, message = INTERRUPTED, ", ".join(("interrupted", *map(str, error.args)))
-    print(f"{parser.prog}: {' '.join(message.splitlines())}", file=sys.stderr)
+    # Where not even this can be written, the status says it.
+    with contextlib.suppress(OSError):
+        print(f"{parser.prog}: {' '.join(message.splitlines())}", file=sys.stderr, flush=True)
+    try:
+        sys.stdout.flush()
+    except OSError:
+        # It was told, and a command that ran this one is not to meet it again.
+        sys.stdout = _null("w")
     return status
 
 
@@ -79,7 +86,12 @@ def start(main: Callable[[], int]) -> NoReturn:
     keeps for the time of its work.
     """
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    # There is none where the shell closed it (`>&-`).
+    # Of a stream that the shell closed (`>&-`), Python has None.
+    sys.stdin, sys.stdout, sys.stderr = (
+        sys.stdin or _null("r"),
+        sys.stdout or _null("w"),
+        sys.stderr or _null("w"),
+    )
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A terminal that cannot show a character of a vocabulary must not end this.
         sys.stdout.reconfigure(errors="backslashreplace")
@@ -88,11 +100,15 @@ def start(main: Callable[[], int]) -> NoReturn:
     except BrokenPipeError:
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGPIPE)
-    if sys.stdout is not None:
-        # What could not be written was told already, and is not to be tried again.
-        with contextlib.suppress(OSError):
-            sys.stdout.close()
+    # What could not be written was told already, and is not to be tried again.
+    with contextlib.suppress(OSError):
+        sys.stdout.close()
     sys.exit(status)
+
+
+def _null(mode: str) -> TextIO:
+    """The null device, for the rest of the program's time."""
+    return open(os.devnull, mode)  # noqa: SIM115
 
 
 def user_path(text: str) -> Path:

@@ -195,6 +195,48 @@ def test_stdout_that_is_closed(tmp_path: Path) -> None:
     assert process.stderr.read() == "begun\n" and process.wait() == 0
 
 
+def test_stdin_that_is_closed(tmp_path: Path) -> None:
+    process = _program(tmp_path, "sys.stdin.read()", preexec_fn=lambda: os.close(0))
+    assert process.communicate()[1] == "begun\n" and process.wait() == 0
+
+
+def test_stdout_is_flushed_though_it_is_closed(tmp_path: Path) -> None:
+    process = _program(tmp_path, "sys.stdout.flush()", preexec_fn=lambda: os.close(1))
+    assert process.stderr.read() == "begun\n" and process.wait() == 0
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_complaint_that_cannot_be_written_leaves_the_status(tmp_path: Path) -> None:
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, "-m", "backends.mlx.gguf.command.inspect_file", "none.gguf"]
+        path = os.pathsep.join(path for path in sys.path if path)
+        environ = os.environ | {"PYTHONPATH": path}
+        done = subprocess.run(command, cwd=tmp_path, env=environ, stderr=full, check=False)
+    assert done.returncode == 2
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_full_stdout_is_told_once(tmp_path: Path) -> None:
+    text = (
+        "from backends.mlx.gguf.command.main import Parser, run, start\n"
+        "inner = lambda: run(Parser(prog='inner'), lambda _: print('text') or 0, [])\n"
+        "start(lambda: run(Parser(prog='outer'), lambda _: inner(), []))\n"
+    )
+    path = os.pathsep.join(path for path in sys.path if path)
+    environ = os.environ | {"PYTHONPATH": path, "PYTHONUNBUFFERED": ""}
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", text],
+            env=environ,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 2
+    assert done.stderr == "inner: No space left on device\n"
+
+
 def test_terminal_without_a_character(tmp_path: Path) -> None:
     process = _program(tmp_path, stdout=subprocess.PIPE, env={"PYTHONIOENCODING": "ascii"})
     assert process.communicate() == ("\\xe9\n", "begun\n") and process.wait() == 0

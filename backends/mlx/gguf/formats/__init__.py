@@ -4,7 +4,7 @@
 """
 
 from backends.mlx.gguf.formats.accuracy import linear_bound, ulp
-from backends.mlx.gguf.formats.block_format import Affine, BlockFormat, Unpacked
+from backends.mlx.gguf.formats.block_format import AFFINE_BITS, Affine, BlockFormat, Unpacked
 from backends.mlx.gguf.formats.mlx_view import (
     AFFINE,
     E2M1,
@@ -21,6 +21,7 @@ from backends.mlx.gguf.formats.table import FORMATS, UnsupportedTypeError, by_gg
 
 __all__ = [
     "AFFINE",
+    "AFFINE_BITS",
     "Affine",
     "BlockFormat",
     "E2M1",

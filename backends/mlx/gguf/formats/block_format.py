@@ -29,7 +29,7 @@ def no_minima(scales: np.ndarray) -> np.ndarray:
 
 
 # The widths that MLX's affine quantization has.
-_AFFINE_BITS = (2, 3, 4, 5, 6, 8)
+AFFINE_BITS = (2, 3, 4, 5, 6, 8)
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class BlockFormat:
         """The quants as the affine quantization with the fewest bits that holds them."""
         lowest, highest = self.quants
         needed = (highest - lowest).bit_length()
-        bits = next(bits for bits in _AFFINE_BITS if bits >= needed)
+        bits = next(bits for bits in AFFINE_BITS if bits >= needed)
         return Affine(bits, self.group, -lowest)
 
     @property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from backends.mlx.metal import flatten
+from backends.mlx.metal.text.flatten import flatten
 
 
 @pytest.fixture
