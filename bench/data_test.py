@@ -36,6 +36,6 @@ def test_file_holds_each_array_once(tmp_path):
         places = [file.add(array) for array in (first, second, first.copy())]
     assert places[0] == places[2] == (0, 40)
     content = (tmp_path / "data").read_bytes()
-    for (offset, size), array in zip(places, (first, second), strict=True):
+    for (offset, size), array in zip(places[:2], (first, second), strict=True):
         assert offset % 256 == 0
         assert content[offset : offset + size] == array.tobytes()
