@@ -144,7 +144,7 @@ def cost(subject: Subject, tool: Path, folder: Path) -> dict:
         command = [str(tool), str(spec), *options]
         text = unit.text
     else:
-        dtype = {"float16": "half", "bfloat16": "bfloat"}[subject.dtype]
+        dtype = mlx_rival.METAL_FLOATS[subject.dtype]
         text = mlx_rival.mat_vec_text(dtype, subject.mlx_bits)
         (folder / "mlx.metal").write_text(text)
         command = [str(tool), str(folder / "mlx.metal"), "--kernel", "mat_vec", *options]

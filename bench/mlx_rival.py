@@ -24,6 +24,9 @@ from bench.launch import Buffer, Case, Launch, Numbers
 
 GROUP = 32  # the group whose precision matches that of the K-quants' sub-blocks
 
+# What Metal calls the 16-bit dtypes.
+METAL_FLOATS = {"float16": "half", "bfloat16": "bfloat"}
+
 _LOCK = Path(__file__).parents[1] / "third_party" / "pip" / "requirements.lock"
 _KERNELS = "mlx/include/mlx/backend/metal/kernels/"
 _HEADERS = ("steel/gemm/gemm.h", "quantized_utils.h", "quantized.h")
@@ -141,8 +144,7 @@ extern "C" __global__ void {symbol}(
     buffers = [Buffer(name) for name in ("weight", "scales", "biases", "x", "out")]
     arguments = (*buffers, *(Numbers("int", (value,)) for value in values))
     # MLX widens 16-bit operands to float matrices, which cost the same on Apple GPUs.
-    fits = {"float16": "half", "bfloat16": "bfloat"}[case.dtype]
-    defines = ("MSL_ALIGNED_PACKED", f"MSL_FLOATS_FIT={fits}")
+    defines = ("MSL_ALIGNED_PACKED", f"MSL_FLOATS_FIT={METAL_FLOATS[case.dtype]}")
     return Launch(contender, source, symbol, arguments, grid, threadgroup, "affine", defines)
 
 

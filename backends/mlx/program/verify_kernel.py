@@ -8,6 +8,7 @@ outputs and literals before anything runs. For all else the runner applies `chec
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from math import prod
 
 from backends.mlx.overlay.schemas import TEMPLATE_BOOL, TEMPLATE_DTYPE, TEMPLATE_INT
@@ -57,11 +58,12 @@ def check_operand_dtypes(node, inputs: list[ScalarType | None]) -> None:
     argument `InT` is the first input's dtype, `OutT` the first output's.
     """
     outputs = [scalar_type(code, "output dtype") for code in node.output_dtypes]
+    arguments = template_arguments(node)
     for name, operands, names in (
         ("InT", inputs, node.input_names),
         ("OutT", outputs, node.output_names),
     ):
-        template = template_arguments(node).get(name)
+        template = arguments.get(name)
         if isinstance(template, ScalarType) and operands[0] not in (None, template):
             raise ProgramError(
                 f"template argument {name}",
@@ -73,9 +75,7 @@ def check_operand_dtypes(node, inputs: list[ScalarType | None]) -> None:
 def template_arguments(node) -> dict[str, int | bool | ScalarType]:
     """The template arguments by name, in order."""
     values: dict[str, int | bool | ScalarType] = {}
-    for name, kind, value in zip(
-        node.template_arg_names, node.template_arg_kinds, node.template_arg_values, strict=True
-    ):
+    for name, kind, value in _template_entries(node):
         if kind == TEMPLATE_INT:
             values[name] = value
         elif kind == TEMPLATE_BOOL:
@@ -83,6 +83,13 @@ def template_arguments(node) -> dict[str, int | bool | ScalarType]:
         else:
             values[name] = scalar_type(value, f"template argument {name}")
     return values
+
+
+def _template_entries(node) -> Iterator[tuple[str, int, int]]:
+    """Each template argument as the node has it: name, kind, value."""
+    return zip(
+        node.template_arg_names, node.template_arg_kinds, node.template_arg_values, strict=True
+    )
 
 
 def output_shapes(node) -> list[tuple]:
@@ -128,9 +135,7 @@ def _check_names(node) -> None:
 
 
 def _check_template(node) -> None:
-    for name, kind, value in zip(
-        node.template_arg_names, node.template_arg_kinds, node.template_arg_values, strict=True
-    ):
+    for name, kind, value in _template_entries(node):
         what = f"template argument {name}"
         if kind not in (TEMPLATE_INT, TEMPLATE_BOOL, TEMPLATE_DTYPE):
             raise ProgramError(f"{what} kind", "0 (int), 1 (bool) or 2 (dtype)", kind)
