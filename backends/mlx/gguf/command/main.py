@@ -63,13 +63,22 @@ def run(
         status, message = INTERRUPTED, ", ".join(("interrupted", *map(str, error.args)))
     # Where not even this can be written, the status says it.
     with contextlib.suppress(OSError):
-        print(f"{parser.prog}: {' '.join(message.splitlines())}", file=sys.stderr, flush=True)
-    try:
-        sys.stdout.flush()
-    except OSError:
-        # It was told, and a command that ran this one is not to meet it again.
+        print(f"{parser.prog}: {' '.join(message.splitlines())}", file=sys.stderr)
+    # What a stream cannot write was told, and is not to be tried again: neither by a command that
+    # ran this one, nor by Python when it ends, which would then end with a status of its own.
+    if not _flushed(sys.stdout):
         sys.stdout = _null("w")
+    if not _flushed(sys.stderr):
+        sys.stderr = _null("w")
     return status
+
+
+def _flushed(stream: TextIO) -> bool:
+    try:
+        stream.flush()
+    except OSError:
+        return False
+    return True
 
 
 def _described(error: OSError) -> str:

@@ -206,11 +206,14 @@ def test_stdout_is_flushed_though_it_is_closed(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-def test_complaint_that_cannot_be_written_leaves_the_status(tmp_path: Path) -> None:
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_complaint_that_cannot_be_written_leaves_the_status(
+    unbuffered: str, tmp_path: Path
+) -> None:
     with open("/dev/full", "w") as full:
         command = [sys.executable, "-m", "backends.mlx.gguf.command.inspect_file", "none.gguf"]
         path = os.pathsep.join(path for path in sys.path if path)
-        environ = os.environ | {"PYTHONPATH": path}
+        environ = os.environ | {"PYTHONPATH": path, "PYTHONUNBUFFERED": unbuffered}
         done = subprocess.run(command, cwd=tmp_path, env=environ, stderr=full, check=False)
     assert done.returncode == 2
 
