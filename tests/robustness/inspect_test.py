@@ -50,8 +50,9 @@ def test_unreadable_paths(inspect, tmp_path: Path, suffix: str) -> None:
 @pytest.mark.parametrize(
     ("name", "data", "message"),
     [
-        ("a.gguf", b"", "file: expected a GGUF header, found an empty file"),
-        ("a.pte", b"", "file size: expected at least 40 bytes, found 0"),
+        ("a.gguf", b"", "file: expected a file with contents, found an empty file"),
+        ("a.pte", b"", "file: expected a file with contents, found an empty file"),
+        ("a.pte", b"12345678", "file size: expected at least 40 bytes, found 8"),
         ("a.gguf", b"GGML" + bytes(60), "magic: expected b'GGUF', found b'GGML'"),
         ("a.pte", b"GGUF" + bytes(60), "extended header magic: expected b'eh00', found b'"),
         ("a.bin", b"GGUF", "expected a file named .gguf or .pte, found .bin"),

@@ -88,6 +88,16 @@ def test_libraries(step, build, monkeypatch):
         row_sum(x.astype(mx.float16))  # not in the library
 
 
+def test_damaged_library_in_the_cache_is_made_anew(step):
+    status, sources = step("sources", {**ROW_SUM, "name": "damaged"})
+    [unit] = metal.load_units(sources.parent / "units.json", HERE)
+    path = compile_.library_path(unit, "fast")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"half a library")
+    assert libraries.library_of(unit, "fast") == path
+    assert path.stat().st_size > 1000
+
+
 def test_builds_are_reproducible(step):
     _, first = step("checked", ROW_SUM, out="first.so")
     _, second = step("checked", ROW_SUM, out="second.so")

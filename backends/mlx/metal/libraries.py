@@ -232,11 +232,21 @@ def _holds(library: _Library, unit: Unit, build: str) -> bool:
     return library.build == build and hasattr(library.handle, entry_symbol(unit))
 
 
+def _just_in_time(unit: Unit, build: str) -> _Library:
+    path = compile_.compile_just_in_time(unit, build)
+    try:
+        return _load(path)
+    except ValueError:
+        # What a crash or another machine left in the cache is made anew.
+        path.unlink()
+    return _load(compile_.compile_just_in_time(unit, build))
+
+
 def _entry(unit: Unit, build: str) -> _Entry:
     """A unit's kernel, in a library offered before or one compiled now."""
     if (unit.key, build) not in _entries:
         offered = (library for library in _prebuilt if _holds(library, unit, build))
-        library = next(offered, None) or _load(compile_.compile_just_in_time(unit, build))
+        library = next(offered, None) or _just_in_time(unit, build)
         kernel = getattr(library.handle, entry_symbol(unit))
         address = ctypes.cast(kernel, ctypes.c_void_p).value
         assert address  # the library has the symbol

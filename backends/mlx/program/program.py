@@ -8,14 +8,14 @@ are segments with names; the MLX delegate's payload is a segment too. Nothing is
 
 from __future__ import annotations
 
-import mmap
-import stat
+import functools
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from backends.mlx.common.files import map_regular
 from backends.mlx.overlay import schemas
 from backends.mlx.program import flatbuffer, schema, verify
 from backends.mlx.program.dtypes import ScalarType, scalar_type
@@ -105,7 +105,7 @@ class Program:
                     yield from chain
 
     def _read(self) -> None:
-        self._file = _map(self.path)
+        self._file = memoryview(map_regular(self.path, functools.partial(ProgramError, "file")))
         program_bytes, self._segments = _read_header(self._file)
         record = flatbuffer.decode(_SCHEMA, "Program", self._file[:program_bytes], _IDENTIFIER)
         self._record = record
@@ -189,28 +189,15 @@ class Program:
         self._constants[name] = Constant(name, shape, type_, view, start)
 
 
-def _map(path: Path) -> memoryview:
-    try:
-        status = path.stat()
-        # Looked at first, because opening a pipe waits for its writer.
-        if not stat.S_ISREG(status.st_mode):
-            found = "a directory" if stat.S_ISDIR(status.st_mode) else "another kind of file"
-            raise ProgramError("file", "a regular file", found)
-        least = _HEADER_AT + _HEADER_BYTES
-        if status.st_size < least:
-            raise ProgramError("file size", f"at least {least} bytes", status.st_size)
-        with path.open("rb") as file:
-            return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-    except OSError as error:
-        raise ProgramError("file", "a readable file", error.strerror or error) from None
-
-
 def _read_header(file: memoryview) -> tuple[int, range]:
     """Reads the extended header: the FlatBuffer's size and the bytes of all segments."""
 
     def number(at: int, size: int = 8) -> int:
         return int.from_bytes(file[_HEADER_AT + at : _HEADER_AT + at + size], "little")
 
+    least = _HEADER_AT + _HEADER_BYTES
+    if len(file) < least:
+        raise ProgramError("file size", f"at least {least} bytes", len(file))
     magic = bytes(file[_HEADER_AT : _HEADER_AT + 4])
     if magic != _HEADER_MAGIC:
         raise ProgramError("extended header magic", _HEADER_MAGIC, magic)

@@ -90,7 +90,7 @@ def test_file_without_tensors(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("data", "expected"),
     [
-        (b"", "a GGUF header, found an empty file"),
+        (b"", "a file with contents, found an empty file"),
         (b"GG", "magic: expected 4 bytes at offset 0, found 2"),
         (raw_file(magic=b"GGML"), "magic: expected b'GGUF', found b'GGML'"),
         (raw_file(version=1), "version: expected 2 or 3, found 1"),

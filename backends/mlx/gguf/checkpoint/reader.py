@@ -10,15 +10,16 @@ tokens, against 0.2 s here), and what it raises on a damaged file names neither 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import mmap
-import stat
 import struct
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from backends.mlx.common.files import map_regular
 from backends.mlx.gguf.checkpoint.tensor import GGUFError, GGUFTensorInfo, quoted
 from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType
 
@@ -67,7 +68,7 @@ def read(path: Path) -> Part:
     Raises:
         GGUFError: the path cannot be mapped, or anything in the file is not as the format says.
     """
-    reader = _Reader(path, _map_file(path))
+    reader = _Reader(path, map_regular(path, functools.partial(GGUFError, path, "file")))
     version = _read_version(reader)
     tensor_count = reader.count("the tensor count", _MIN_TENSOR_INFO_BYTES)
     metadata_count = reader.count("the metadata count", _MIN_METADATA_BYTES)
@@ -144,24 +145,6 @@ class _Reader:
             if count and raw.max() > 1:
                 raise self.error(subject, "a bool of 0 or 1", str(raw.max()))
         return np.frombuffer(self.data, dtype, count, start)
-
-
-def _map_file(path: Path) -> mmap.mmap:
-    """Maps a regular file for reading. A pipe or a device is refused before it can block."""
-    try:
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode):
-            kind = "a directory" if stat.S_ISDIR(status.st_mode) else "another kind of file"
-            raise GGUFError(path, "file", "a regular file", kind)
-        if status.st_size == 0:
-            raise GGUFError(path, "file", "a GGUF header", "an empty file")
-        with path.open("rb") as file:
-            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    except (OSError, ValueError) as error:
-        if isinstance(error, GGUFError):
-            raise
-        reason = getattr(error, "strerror", None) or str(error)
-        raise GGUFError(path, "file", "a readable file", reason) from None
 
 
 def _read_version(reader: _Reader) -> int:
