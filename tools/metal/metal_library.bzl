@@ -38,7 +38,7 @@ def _root(ctx):
 
 def _build(ctx, executable, arguments, step, out, inputs, what):
     args = ctx.actions.args()
-    args.add_all(arguments)
+    args.add_all(arguments, expand_directories = False)
     args.add("--step", step)
 
     # Unlike add(), add_all() takes a folder too.
@@ -50,15 +50,14 @@ def _build(ctx, executable, arguments, step, out, inputs, what):
         outputs = [out],
         mnemonic = "Metal" + step.capitalize(),
         progress_message = "%s of %s" % (what, ctx.label),
-        # The compiler is the host's own, found on PATH.
-        use_default_shell_env = True,
+        env = ctx.toolchains[METAL_TOOLCHAIN_TYPE].metal.environment,
     )
 
 def _metal_library_impl(ctx):
     name = ctx.label.name
     toolchain = ctx.toolchains[METAL_TOOLCHAIN_TYPE].metal
     builder = ctx.attr._builder[DefaultInfo].files_to_run
-    units = ["--units", ctx.file.units.path, "--root", _root(ctx)]
+    units = ["--units", ctx.file.units, "--root", _root(ctx)]
     inputs = [ctx.file.units] + ctx.files.srcs + ctx.files.hdrs
 
     flattened = ctx.actions.declare_directory(name + ".sources")
@@ -70,16 +69,15 @@ def _metal_library_impl(ctx):
     runtime = []
     for build, extension in toolchain.libraries.items():
         out = ctx.actions.declare_file(name + extension)
-        _build(
-            ctx,
-            toolchain.compiler,
-            units if toolchain.reads == "units" else ["--sources", flattened.path],
-            build,
-            out,
-            # The report is not read: as an input it makes the check come first.
-            [report] + (inputs if toolchain.reads == "units" else [flattened]),
-            "Metal library (%s)" % build,
-        )
+        arguments = units if toolchain.reads == "units" else ["--sources", flattened]
+
+        # The report is not read: as an input it makes the check come first.
+        read = [report] + (inputs if toolchain.reads == "units" else [flattened])
+        if build in toolchain.prepared:
+            arguments = arguments + ["--prepared", toolchain.prepared[build]]
+            read.append(toolchain.prepared[build])
+        what = "Metal library (%s)" % build
+        _build(ctx, toolchain.compiler, arguments, build, out, read, what)
         compiled.append(out)
         if build not in toolchain.checks:
             runtime.append(out)

@@ -7,8 +7,47 @@ MetalToolchainInfo = provider(
     fields = {
         "checks": "list of those builds of which only tests need the compiled file",
         "compiler": "FilesToRunProvider of the program that writes one compiled file",
+        "environment": "dict of the variables that the compiler sees; it sees no others",
         "libraries": "dict from a build, the compiler's --step, to the compiled file's extension",
+        "prepared": "dict from a build to the folder (File) that all its compiled files share",
         "reads": "what the compiler takes: \"units\" (--units and --root) or \"sources\"",
+    },
+)
+
+def _metal_prepared_impl(ctx):
+    folder = ctx.actions.declare_directory(ctx.label.name)
+    args = ctx.actions.args()
+    args.add("--step", ctx.attr.step)
+    args.add_all("--out", [folder], expand_directories = False)
+    ctx.actions.run(
+        executable = ctx.attr.compiler[DefaultInfo].files_to_run,
+        arguments = [args],
+        outputs = [folder],
+        mnemonic = "MetalPrepare",
+        progress_message = "What Metal libraries share: %s" % ctx.label,
+        env = ctx.attr.environment,
+    )
+    return [DefaultInfo(files = depset([folder]))]
+
+_COMPILER = attr.label(
+    allow_files = True,
+    cfg = "exec",
+    doc = "Called with what it `reads`, --step BUILD and --out FILE.",
+    executable = True,
+    mandatory = True,
+)
+_ENVIRONMENT = attr.string_dict(doc = "The variables that the compiler sees.")
+
+metal_prepared = rule(
+    doc = "What a compiler makes once, for all compiled files of one build: a folder.",
+    implementation = _metal_prepared_impl,
+    attrs = {
+        "compiler": _COMPILER,
+        "environment": _ENVIRONMENT,
+        "step": attr.string(
+            doc = "The compiler is called with --step STEP and --out FOLDER.",
+            mandatory = True,
+        ),
     },
 )
 
@@ -16,7 +55,12 @@ def _metal_toolchain_impl(ctx):
     return [platform_common.ToolchainInfo(metal = MetalToolchainInfo(
         compiler = ctx.attr.compiler[DefaultInfo].files_to_run,
         checks = ctx.attr.checks,
+        environment = ctx.attr.environment,
         libraries = ctx.attr.libraries,
+        prepared = {
+            build: target[DefaultInfo].files.to_list()[0]
+            for target, build in ctx.attr.prepared.items()
+        },
         reads = ctx.attr.reads,
     ))]
 
@@ -27,15 +71,15 @@ metal_toolchain = rule(
         "checks": attr.string_list(
             doc = "Those of `libraries` that tests need and programs do not.",
         ),
-        "compiler": attr.label(
-            cfg = "exec",
-            doc = "Called with what it `reads`, --step BUILD and --out FILE.",
-            executable = True,
-            mandatory = True,
-        ),
+        "compiler": _COMPILER,
+        "environment": _ENVIRONMENT,
         "libraries": attr.string_dict(
             doc = "From BUILD to the extension of FILE, such as {\"fast\": \".fast.so\"}.",
             mandatory = True,
+        ),
+        "prepared": attr.label_keyed_string_dict(
+            cfg = "exec",
+            doc = "From a metal_prepared to the BUILD whose compilations get it, as --prepared.",
         ),
         "reads": attr.string(
             doc = "`units`: --units FILE --root FOLDER. `sources`: --sources FOLDER, " +

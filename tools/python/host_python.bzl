@@ -7,7 +7,7 @@ package(default_visibility = ["//visibility:public"])
 
 py_runtime(
     name = "runtime",
-    interpreter_path = "{interpreter}",
+    interpreter = "python",
     python_version = "PY3",
     # Starts the launcher, which starts the interpreter; Bazel 4 would ask for `python`.
     stub_shebang = "#!/usr/bin/env python3",
@@ -23,6 +23,13 @@ toolchain(
     toolchain = ":pair",
     toolchain_type = "@bazel_tools//tools/python:toolchain_type",
 )
+"""
+
+# No path of this machine is in it, so that what is built with it is the same in every folder.
+_INTERPRETER = """\
+#!/bin/sh
+# Starts the virtual environment beside this file.
+exec "$(dirname "$(readlink -f "$0")")/venv/bin/python" "$@"
 """
 
 _PROBE = "import sys; print(sys.executable); print('%d.%d' % sys.version_info[:2])"
@@ -57,7 +64,8 @@ def _impl(ctx):
     if venv.return_code != 0:
         fail("%s -m venv: %s" % (python, (venv.stdout + venv.stderr).strip()))
     ctx.file("WORKSPACE", "")
-    ctx.file("BUILD.bazel", _BUILD.format(interpreter = ctx.path("venv/bin/python")))
+    ctx.file("BUILD.bazel", _BUILD)
+    ctx.file("python", _INTERPRETER)
 
 host_python = repository_rule(
     implementation = _impl,

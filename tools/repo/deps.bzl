@@ -6,6 +6,7 @@
     mlx_gguf_toolchains()
 """
 
+load("//tools/metal:host_compiler.bzl", "host_compiler")
 load("//tools/python:host_python.bzl", "host_python")
 load("//tools/python:pip_site.bzl", "pip_site")
 load("//tools/repo:shims.bzl", "rules_cc_shim", "rules_python_shim")
@@ -17,6 +18,10 @@ def mlx_gguf_python_repositories():
     host_python(
         name = "mlx_gguf_python",
         version = _PYTHON,
+    )
+    host_compiler(
+        name = "mlx_gguf_cxx",
+        python_version = _PYTHON,
     )
     pip_site(
         name = "mlx_gguf_pip",
@@ -37,6 +42,5 @@ def mlx_gguf_toolchains():
     """Registers the Python and Metal toolchains."""
     native.register_toolchains(
         "@mlx_gguf_python//:toolchain",
-        "@mlx_gguf//tools/metal/toolchains:linux",
-        "@mlx_gguf//tools/metal/toolchains:macos",
+        "@mlx_gguf//tools/metal/toolchains:all",
     )

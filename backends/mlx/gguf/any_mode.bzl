@@ -1,9 +1,10 @@
-"""any_mode: a metal_library that is built once, whatever the mode.
+"""any_mode: metal_libraries as one, built once, whatever the mode.
 
-    any_mode(name = "library", library = ":metal")
+    any_mode(name = "library", libraries = [":q4_k", ":q8_0"])
 
 A flag's value is part of every target's configuration: without this, Bazel would compile all
-kernels again for `--config=repack`. `library` is built in no other configuration: tag it `manual`.
+kernels again for `--config=repack`. `libraries` are built in no other configuration: tag them
+`manual`, and let nothing else see them.
 """
 
 load("//tools/metal:metal_library.bzl", "MetalLibraryInfo")
@@ -20,21 +21,47 @@ _to_any_mode = transition(
     outputs = [_MODE],
 )
 
+def _flattened(ctx):
+    """One folder with the texts of all."""
+    folders = [library[MetalLibraryInfo].flattened for library in ctx.attr.libraries]
+    if len(folders) == 1:
+        return folders[0]
+    folder = ctx.actions.declare_directory(ctx.label.name + ".sources")
+    args = ctx.actions.args()
+    args.add_all([folder] + folders, expand_directories = False)
+    ctx.actions.run_shell(
+        command = "out=$1; shift; for folder; do cp -L \"$folder\"/* \"$out\"; done",
+        arguments = [args],
+        inputs = folders,
+        outputs = [folder],
+        mnemonic = "MetalFlattened",
+    )
+    return folder
+
 def _any_mode_impl(ctx):
-    # An attribute with a transition is a list, of one target here.
-    library = ctx.attr.library[0]
-    files = library[DefaultInfo]
+    info = [library[MetalLibraryInfo] for library in ctx.attr.libraries]
+    files = [library[DefaultInfo].files for library in ctx.attr.libraries]
+    compiled = depset(transitive = [library.compiled for library in info])
+    flattened = _flattened(ctx)
     return [
-        DefaultInfo(files = files.files, runfiles = files.default_runfiles),
-        library[OutputGroupInfo],
-        library[MetalLibraryInfo],
+        DefaultInfo(
+            files = depset(transitive = files),
+            runfiles = ctx.runfiles(transitive_files = compiled),
+        ),
+        OutputGroupInfo(flattened = depset([flattened])),
+        MetalLibraryInfo(
+            headers = depset(transitive = [library.headers for library in info]),
+            flattened = flattened,
+            compiled = compiled,
+            runtime = depset(transitive = [library.runtime for library in info]),
+        ),
     ]
 
 any_mode = rule(
-    doc = "Builds `library` in one configuration for all modes.",
+    doc = "Builds `libraries` in one configuration for all modes, and is a metal_library of all.",
     implementation = _any_mode_impl,
     attrs = {
-        "library": attr.label(
+        "libraries": attr.label_list(
             cfg = _to_any_mode,
             mandatory = True,
             providers = [MetalLibraryInfo],

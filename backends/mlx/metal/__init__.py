@@ -17,15 +17,17 @@ What it does not see:
   with a segmentation fault, and may change other threads' variables in a fast run.
 """
 
-from backends.mlx.metal.compile import CompileError
+from backends.mlx.metal.compile import BUILDS
+from backends.mlx.metal.compiler import CompileError
 from backends.mlx.metal.fault import CheckError, KernelError
 from backends.mlx.metal.kernel import Report, checked, metal_kernel
 from backends.mlx.metal.libraries import add_library, library_of, prepare
 from backends.mlx.metal.text.address_spaces import Diagnostic, check_address_spaces
-from backends.mlx.metal.text.flatten import flatten
+from backends.mlx.metal.text.flatten import flatten, included
 from backends.mlx.metal.text.unit import CONSTANT_BELOW, Unit, load_units
 
 __all__ = [
+    "BUILDS",
     "CONSTANT_BELOW",
     "CheckError",
     "CompileError",
@@ -37,6 +39,7 @@ __all__ = [
     "check_address_spaces",
     "checked",
     "flatten",
+    "included",
     "library_of",
     "load_units",
     "metal_kernel",

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from backends.mlx.common.errors import InputError
 from backends.mlx.metal import compile as compile_
 from backends.mlx.metal.text.address_spaces import check_address_spaces
 from backends.mlx.metal.text.unit import Unit, load_units
@@ -51,20 +52,14 @@ def write_address_report(units: Sequence[Unit], out: Path) -> int:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="build_library", description=__doc__)
-    parser.add_argument("--units", type=Path, required=True, help="units file (JSON)")
-    parser.add_argument("--root", type=Path, help="folder the file's paths are relative to")
-    parser.add_argument("--out", type=Path, required=True, help="file, or folder for sources")
-    parser.add_argument(
-        "--step",
-        required=True,
-        choices=["sources", "address", *compile_.BUILDS],
-        help="sources: a folder of complete texts; address: the address-space check's report; "
-        "checked, fast: one library of that build with all units",
-    )
-    options = parser.parse_args(arguments)
+    options = _parser().parse_args(arguments)
     try:
-        return _step(load_units(options.units, options.root), options.step, options.out)
+        if options.step in _PREPARATIONS:
+            compile_.prepare_build(_PREPARATIONS[options.step], options.out)
+            return 0
+        if options.units is None:
+            raise InputError(f"--units: expected a units file for step {options.step}, found none")
+        return _step(load_units(options.units, options.root), options)
     except compile_.CompileError as error:
         print(f"build_library: {error}", file=sys.stderr)
         return 1
@@ -73,14 +68,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
 
 
-def _step(units: Sequence[Unit], step: str, out: Path) -> int:
+# Step -> the build whose shared part it makes.
+_PREPARATIONS = {f"prepare-{build}": build for build in compile_.BUILDS}
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="build_library", description=__doc__)
+    parser.add_argument("--units", type=Path, help="units file (JSON); not for prepare")
+    parser.add_argument("--root", type=Path, help="folder the file's paths are relative to")
+    parser.add_argument("--out", type=Path, required=True, help="file, or folder")
+    parser.add_argument("--prepared", type=Path, help="folder that a prepare step made")
+    parser.add_argument(
+        "--step",
+        required=True,
+        choices=["sources", "address", *compile_.BUILDS, *_PREPARATIONS],
+        help="sources: a folder of complete texts; address: the address-space check's report; "
+        "checked, fast: one library of that build with all units; prepare-checked, prepare-fast: "
+        "a folder with what all libraries of that build share",
+    )
+    return parser
+
+
+def _step(units: Sequence[Unit], options: argparse.Namespace) -> int:
     """Takes one step, and returns the exit status."""
-    if step == "address":
-        return 1 if write_address_report(units, out) else 0
-    if step == "sources":
-        write_sources(units, out)
+    if options.step == "address":
+        return 1 if write_address_report(units, options.out) else 0
+    if options.step == "sources":
+        write_sources(units, options.out)
     else:
-        compile_.compile_library(units, step, out)
+        compile_.compile_library(units, options.step, options.out, options.prepared)
     return 0
 
 

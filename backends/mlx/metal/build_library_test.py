@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import shutil
 import subprocess
+import sys
+from pathlib import Path
 
 import mlx.core as mx
 import pytest
@@ -98,10 +102,33 @@ def test_damaged_library_in_the_cache_is_made_anew(step):
     assert path.stat().st_size > 1000
 
 
-def test_builds_are_reproducible(step):
-    _, first = step("checked", ROW_SUM, out="first.so")
-    _, second = step("checked", ROW_SUM, out="second.so")
-    assert first.read_bytes() == second.read_bytes()
+@pytest.mark.parametrize("build", compile_.BUILDS)
+def test_builds_are_reproducible(build, tmp_path):
+    """In two folders, from two copies of the sources: every file has the same bytes."""
+
+    def built(folder: Path) -> dict[Path, bytes]:
+        copy = folder / "copy"
+        for package in ("common", "metal"):
+            shutil.copytree(HERE.parents[1] / package, copy / "backends/mlx" / package)
+        (folder / "units.json").write_text(json.dumps({"units": [ROW_SUM]}))
+        out = folder / "out"
+        out.mkdir()
+        steps = [
+            ["--step", f"prepare-{build}", "--out", out / "prepared"],
+            ["--step", build, "--out", out / "a.so", "--prepared", out / "prepared"],
+        ]
+        program = [sys.executable, "-m", "backends.mlx.metal.build_library"]
+        units = ["--units", folder / "units.json", "--root", copy / "backends/mlx/metal/tests"]
+        environ = {**os.environ, "PYTHONPATH": os.pathsep.join([str(copy), *sys.path])}
+        for step in steps:
+            subprocess.run([*program, *units, *step], env=environ, cwd=copy, check=True)
+        return {
+            path.relative_to(out): path.read_bytes() for path in out.rglob("*") if path.is_file()
+        }
+
+    first, second = built(tmp_path / "a"), built(tmp_path / "deeper" / "b")
+    assert len(first) == 3
+    assert [name for name in first if first[name] != second[name]] == []
 
 
 @pytest.mark.parametrize(

@@ -1,29 +1,37 @@
 """Compiles units with g++ into host libraries, and finds libraries that were compiled before.
 
 A library is of one of two builds: "fast", or "checked", which calls the checker at each access.
-Those compiled just in time are kept in the cache folder "metal", under a hash of everything that
-decides them.
+What all libraries of a build share, the shim and the runtime, `prepare_build` compiles once, into
+a folder. Libraries compiled just in time are kept in the cache folder "metal", under a hash of all
+that decides them.
+
+The same input gives the same bytes wherever it is compiled: g++ works in a folder of its own and
+sees only paths relative to it. `host` is a link in there.
 """
 
 from __future__ import annotations
 
 import argparse
 import concurrent.futures
+import contextlib
+import ctypes
 import functools
 import hashlib
 import os
 import platform
+import re
 import shutil
 import subprocess
 import tempfile
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from backends.mlx.common.arguments import at_least
 from backends.mlx.common.cache import cache_folder
 from backends.mlx.common.errors import InputError
-from backends.mlx.common.files import written_whole
+from backends.mlx.common.files import folder_written_whole, written_whole
+from backends.mlx.metal.compiler import HALF_FLAGS, CompileError, Compiler, find
 from backends.mlx.metal.text.host_source import host_source
 from backends.mlx.metal.text.unit import Unit
 
@@ -42,9 +50,24 @@ _RUNTIME_SOURCES = {
     "fast": _FAST_RUNTIME,
     "checked": (*_FAST_RUNTIME, "checker.cpp", "guarded.cpp", "hooks.cpp", "shadow.cpp"),
 }
+_RUNTIME = "runtime.o"
+
+# The variables that g++ is to see, and what may stand before it.
+_PASSED_ON = re.compile("PATH$|HOME$|TMPDIR$|CCACHE_")
+
+# personality(2), and what it is given.
+_PERSONALITY = getattr(ctypes.CDLL(None), "personality", lambda _: None)
+_ADDR_NO_RANDOMIZE = 0x0040000
 
 # Metal's safe math: no contraction; fma() must be one instruction, not a library call.
-_COMMON_FLAGS = ["-std=gnu++17", "-fPIC", "-fvisibility=hidden", "-ffp-contract=off", "-w"]
+_COMMON_FLAGS = [
+    "-std=gnu++17",
+    "-fPIC",
+    "-fvisibility=hidden",
+    "-ffp-contract=off",
+    *HALF_FLAGS,
+    "-w",
+]
 # No red zone, since a kernel's own code pushes to its stack (host/msl_wait.h).
 _MACHINE_FLAGS = {"x86_64": ["-mavx2", "-mfma", "-mf16c", "-mno-red-zone"]}
 # Kernels view memory as other types (uint4 over bytes), which Metal permits.
@@ -67,47 +90,54 @@ _KERNEL_FLAGS = {
 _RUNTIME_FLAGS = {"fast": ["-O2"], "checked": ["-O2", "-DMSL_CHECKED"]}
 
 
-class CompileError(InputError):
-    """The host compiler refused a kernel. The message holds its first errors."""
+def prepare_build(build: str, out: Path) -> None:
+    """Fills the new folder `out` with what libraries of `build` share: the shim, the runtime.
+
+    The shim is a precompiled header, for g++ to find before the one it stands for.
+    """
+    _check_build(build)
+    with folder_written_whole(out) as folder, _workshop() as shop:
+        shim = ["-x", "c++-header", "host/msl_host.h", "-o", "msl_host.h.gch"]
+        _compile(shop, [*_KERNEL_FLAGS[build], *shim], "the Metal shim")
+        for name in _RUNTIME_SOURCES[build]:
+            source = ["-c", f"host/runtime/{name}", "-o", f"{name}.o"]
+            _compile(shop, [*_RUNTIME_FLAGS[build], *source], "the runtime")
+        objects = [f"{name}.o" for name in _RUNTIME_SOURCES[build]]
+        _run(shop, ["-r", "-nostdlib", "-o", _RUNTIME, *objects], "the runtime")
+        for name in ("msl_host.h.gch", _RUNTIME):
+            shutil.move(shop / name, folder)
 
 
-def compile_library(units: Sequence[Unit], build: str, out: Path, work: Path | None = None) -> None:
+def compile_library(
+    units: Sequence[Unit], build: str, out: Path, prepared: Path | None = None
+) -> None:
     """Writes one shared library with all `units`, compiled on all cores, to `out`.
 
-    build: one of BUILDS. work: an existing folder for objects that libraries share (the runtime,
-    the precompiled header); without it they are made anew.
+    build: one of BUILDS. prepared: the folder that `prepare` made for it; without one, that of
+    the cache is used.
 
     Raises:
         CompileError: the compiler refused a unit.
     """
-    if build not in BUILDS:
-        raise ValueError(f"build: expected one of {', '.join(BUILDS)}, found {build!r}")
+    _check_build(build)
     units = list({unit.key: unit for unit in units}.values())
-    with tempfile.TemporaryDirectory() as scratch:
-        parts = Path(work) if work is not None else Path(scratch)
+    with _workshop() as shop:
+        (shop / "prepared").symlink_to((prepared or _prepared(build)).absolute())
+        # The precompiled header is found first; g++ wants the flags it was made with.
+        flags = [*_KERNEL_FLAGS[build], "-I", "prepared", "-I", "host", "-I", "host/include"]
+
+        def compile_one(unit: Unit) -> str:
+            (shop / f"{unit.key}.cpp").write_text(host_source(unit))
+            target = f"{unit.key}.o"
+            _compile(shop, [*flags, "-c", f"{unit.key}.cpp", "-o", target], unit.function)
+            return target
+
         with concurrent.futures.ThreadPoolExecutor(max_workers()) as pool:
-            runtime = pool.submit(_runtime_object, build, parts)
-            header = _precompiled_header(build, parts)
-            compile_one = functools.partial(
-                _kernel_object, build=build, header=header, scratch=Path(scratch)
-            )
             objects = list(pool.map(compile_one, units))
-            objects.append(runtime.result())
-        with written_whole(out, 0o755) as temporary:
+        with written_whole(out.absolute(), 0o755) as temporary:
             # -Bsymbolic keeps a library to itself: each has a runtime of its own.
-            _run(
-                [
-                    compiler(),
-                    "-shared",
-                    "-Wl,-Bsymbolic",
-                    "-pthread",
-                    "-o",
-                    temporary,
-                    *objects,
-                    "-ldl",
-                ],
-                "linking",
-            )
+            options = ["-shared", "-Wl,-Bsymbolic", "-pthread", "-o", temporary]
+            _run(shop, [*options, *objects, f"prepared/{_RUNTIME}", "-ldl"], "linking")
 
 
 def compile_just_in_time(unit: Unit, build: str) -> Path:
@@ -115,7 +145,7 @@ def compile_just_in_time(unit: Unit, build: str) -> Path:
     library = library_path(unit, build)
     if not library.exists():
         library.parent.mkdir(parents=True, exist_ok=True)
-        compile_library([unit], build, library, work=library.parent)
+        compile_library([unit], build, library)
     return library
 
 
@@ -140,22 +170,18 @@ def max_workers() -> int:
 
 
 @functools.cache
-def compiler() -> str:
-    """The path of g++."""
-    found = shutil.which("g++")
-    if found is None:
-        raise CompileError("g++ not found: Metal kernels run on Linux by compiling them with g++")
-    return found
+def compiler() -> Compiler:
+    """What `compiler.find` finds, looked for once."""
+    return find()
 
 
 @functools.cache
 def toolchain_key() -> str:
     """Hash of what a library depends on beside its units: compiler, flags, shim, runtime."""
     digest = hashlib.sha256()
-    version = subprocess.run([compiler(), "--version"], capture_output=True, check=True).stdout
     flags = repr((_COMMON_FLAGS, _MACHINE_FLAGS, _KERNEL_FLAGS, _RUNTIME_FLAGS))
-    for part in (version, platform.machine().encode(), flags.encode()):
-        digest.update(part + b"\0")
+    for part in (repr(compiler()), platform.machine(), flags):
+        digest.update(part.encode() + b"\0")
     for file in sorted(_HOST.rglob("*")):
         if file.is_file():
             digest.update(file.name.encode() + b"\0" + file.read_bytes())
@@ -163,76 +189,61 @@ def toolchain_key() -> str:
     return digest.hexdigest()[:16]
 
 
-def _flags() -> list[str]:
-    return [*_COMMON_FLAGS, *_MACHINE_FLAGS.get(platform.machine(), [])]
+def _check_build(build: str) -> None:
+    if build not in BUILDS:
+        raise ValueError(f"build: expected one of {', '.join(BUILDS)}, found {build!r}")
 
 
-def _kernel_object(unit: Unit, build: str, header: Path, scratch: Path) -> Path:
-    source = scratch / f"{unit.key}.cpp"
-    source.write_text(host_source(unit))
-    target = source.with_suffix(".o")
-    # The precompiled header is found first; g++ wants the flags it was made with.
-    include = ["-I", header.parent, "-I", _HOST, "-I", _HOST / "include"]
-    command = [compiler(), *_flags(), *_KERNEL_FLAGS[build], *include, "-c", source, "-o", target]
-    # The same input gives the same bytes, wherever it is built.
-    command += [f"-ffile-prefix-map={scratch}=.", f"-ffile-prefix-map={_HOST}=host"]
-    _run(command, unit.function, cwd=scratch)
-    return target
+_preparing = threading.Lock()
 
 
-def _precompiled_header(build: str, work: Path) -> Path:
-    """The shim compiled once; `work`/.../msl_host.h stands beside it for g++ to find."""
-    directory = work / f"shim-{toolchain_key()}-{build}"
-    compiled = directory / "msl_host.h.gch"
-    with _one_at_a_time(compiled):
-        if not compiled.exists():
-            directory.mkdir(parents=True, exist_ok=True)
-            with written_whole(compiled) as temporary:
-                _run(
-                    [
-                        compiler(),
-                        *_flags(),
-                        *_KERNEL_FLAGS[build],
-                        "-x",
-                        "c++-header",
-                        _HOST / "msl_host.h",
-                        "-o",
-                        temporary,
-                    ],
-                    "the Metal shim",
-                )
-    return compiled
+def _prepared(build: str) -> Path:
+    """The cache's own folder, which all threads of this process wait for."""
+    folder = cache_folder("metal") / f"{toolchain_key()}.{build}"
+    with _preparing:
+        if not folder.exists():
+            prepare_build(build, folder)
+    return folder
 
 
-def _runtime_object(build: str, work: Path) -> Path:
-    target = work / f"runtime-{toolchain_key()}-{build}.o"
-    with _one_at_a_time(target):
-        if not target.exists():
-            with tempfile.TemporaryDirectory() as scratch, written_whole(target) as temporary:
-                objects = []
-                for name in _RUNTIME_SOURCES[build]:
-                    source = _HOST / "runtime" / name
-                    objects.append(Path(scratch) / (source.stem + ".o"))
-                    flags = [*_flags(), *_RUNTIME_FLAGS[build]]
-                    _run([compiler(), *flags, "-c", source, "-o", objects[-1]], "the runtime")
-                _run([compiler(), "-r", "-nostdlib", "-o", temporary, *objects], "the runtime")
-    return target
+@contextlib.contextmanager
+def _workshop() -> Iterator[Path]:
+    """A folder to compile in, for the time of the work."""
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "host").symlink_to(_HOST)
+        yield Path(folder)
 
 
-_locks: dict[Path, threading.Lock] = {}
-_locks_guard = threading.Lock()
+def _at_fixed_addresses() -> None:
+    """A precompiled header holds g++'s own addresses, which Linux else moves in each process.
+
+    Where a container forbids it, the header's bytes differ, but not what is compiled with it.
+    """
+    _PERSONALITY(_ADDR_NO_RANDOMIZE)
 
 
-def _one_at_a_time(path: Path) -> threading.Lock:
-    # Within a process; between processes the worst case is the same file made twice.
-    with _locks_guard:
-        return _locks.setdefault(path, threading.Lock())
+def _compile(shop: Path, arguments: Sequence[str | Path], subject: str) -> None:
+    flags = [*_COMMON_FLAGS, *_MACHINE_FLAGS.get(platform.machine(), [])]
+    _run(shop, [*flags, *arguments], subject)
 
 
-def _run(command: list, subject: str, cwd: Path | None = None) -> None:
-    command = [str(c) for c in command]
-    environment = {**os.environ, "LC_ALL": "C"}
-    result = subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment)
+def _run(shop: Path, arguments: Sequence[str | Path], subject: str) -> None:
+    command = [*compiler().command, *map(str, arguments)]
+    # g++ writes the working folder into what it makes, under the name that PWD gives it; and in a
+    # precompiled header, the length of all variables shows.
+    environment = {
+        **{name: value for name, value in os.environ.items() if _PASSED_ON.match(name)},
+        "LC_ALL": "C",
+        "PWD": "/proc/self/cwd",
+    }
+    result = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        cwd=shop,
+        env=environment,
+        preexec_fn=_at_fixed_addresses,
+    )
     if result.returncode == 0:
         return
     errors = [line for line in result.stderr.splitlines() if "error" in line]

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from backends.mlx import metal
+from backends.mlx.gguf.formats import FORMATS
 from backends.mlx.gguf.kernels.call import run_experts, run_gather, run_kernel, run_linear
 from backends.mlx.gguf.kernels.dispatch import (
     ROW_RANGES,
@@ -45,7 +46,10 @@ __all__ = [
     "run_linear",
 ]
 
-# Built by the metal_library rule beside this package; without Bazel there is none, and
-# kernels are compiled when first called.
-for _prebuilt in sorted(Path(__file__).parent.glob("metal.*.so")):
-    metal.add_library(_prebuilt)
+# Those that a build compiled lie beside this package, one library a type and build: types.bzl.
+# What is in none of them is compiled when first called.
+for _fmt in FORMATS.values():
+    for _build in metal.BUILDS:
+        _path = Path(__file__).parent / f"{_fmt.name.lower()}.{_build}.so"
+        if _path.exists():
+            metal.add_library(_path)

@@ -1,12 +1,16 @@
 """Lists every kernel that is built: one unit is one complete text that MLX compiles.
 
-python -m backends.mlx.gguf.kernels.units > units.json
+    python -m backends.mlx.gguf.kernels.units FOLDER
+
+writes a units file for each type into the folder: `q4_k.units.json`.
 """
 
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 from backends.mlx.common.dtypes import FLOATS, INDICES
@@ -37,15 +41,19 @@ def built() -> list[Built]:
     Of a common type: all operations, tunings, dtypes, address spaces. Of the others only as many
     as differ by more than a dtype's name; MLX and the tests compile the rest when they call it.
     """
+    return [found for fmt in FORMATS.values() for found in built_of(fmt)]
+
+
+def built_of(fmt: BlockFormat) -> list[Built]:
+    """Those of one type."""
     found: list[Built] = []
-    for fmt in FORMATS.values():
-        for operation in LINEAR:
-            for least, launch in dispatch.launches(fmt, operation):
-                found += _linear(fmt, operation, least, launch.m_tile)
-        for operation in EXPERTS:
-            for least, _ in dispatch.launches(fmt, operation):
-                found += _experts(fmt, operation, least)
-        found += _gather(fmt)
+    for operation in LINEAR:
+        for least, launch in dispatch.launches(fmt, operation):
+            found += _linear(fmt, operation, least, launch.m_tile)
+    for operation in EXPERTS:
+        for least, _ in dispatch.launches(fmt, operation):
+            found += _experts(fmt, operation, least)
+    found += _gather(fmt)
     return found
 
 
@@ -125,5 +133,13 @@ def as_unit(found: Built) -> dict:
     }
 
 
+def write(folder: Path) -> None:
+    """One units file for each type, as `types.bzl` names it."""
+    for fmt in FORMATS.values():
+        units = [as_unit(found) for found in built_of(fmt)]
+        path = folder / f"{fmt.name.lower()}.units.json"
+        path.write_text(json.dumps({"units": units}, indent=1))
+
+
 if __name__ == "__main__":
-    print(json.dumps({"units": [as_unit(found) for found in built()]}, indent=1))
+    write(Path(sys.argv[1]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import runpy
 from pathlib import Path
 
 import mlx.core as mx
@@ -88,14 +89,33 @@ def test_units_are_distinct(built):
 
 
 def test_every_unit_is_compiled_ahead_of_time(built):
-    """Under Bazel, where the metal_library lies beside the package."""
-    prebuilt = {path.name for path in HERE.glob("metal.*.so")}
+    """Under Bazel, where the metal_library of each type lies beside the package."""
+    prebuilt = {path.name for path in HERE.glob("*.so")}
     if not prebuilt:
         pytest.skip("no metal_library beside the package: not run by Bazel")
-    assert prebuilt == {"metal.checked.so", "metal.fast.so"}
-    for unit in built:
-        for build in ("checked", "fast"):
-            assert metal.library_of(unit, build).name == f"metal.{build}.so"
+    names = [fmt.name.lower() for fmt in formats.FORMATS.values()]
+    assert prebuilt == {f"{name}.{build}.so" for name in names for build in metal.BUILDS}
+    for found, unit in zip(BUILT, built, strict=True):
+        for build in metal.BUILDS:
+            assert metal.library_of(unit, build) == HERE / f"{found.fmt.name.lower()}.{build}.so"
+
+
+def test_types_bzl_lists_each_type_with_its_headers():
+    """What Bazel compiles a type of: the table's types, each with all that its header includes."""
+    listed = runpy.run_path(str(HERE / "types.bzl"))
+    expected = {
+        fmt.name.lower(): sorted(
+            path
+            for path in metal.included([HERE / "types" / fmt.header])
+            if path.is_relative_to(HERE / "types")
+        )
+        for fmt in formats.FORMATS.values()
+    }
+    found = {
+        name: sorted(HERE / "types" / header for header in headers)
+        for name, headers in listed["TYPES"].items()
+    }
+    assert found == expected
 
 
 SIZES = """

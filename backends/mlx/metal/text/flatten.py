@@ -20,9 +20,18 @@ def flatten(files: Sequence[Path], include_dirs: Sequence[Path] = ()) -> str:
     Raises:
         ValueError: a file is not there. Names it, and the line that includes it.
     """
+    return _flatten(files, include_dirs)[0]
+
+
+def included(files: Sequence[Path], include_dirs: Sequence[Path] = ()) -> set[Path]:
+    """The files that `flatten` joins: absolute paths. Raises as it does."""
+    return _flatten(files, include_dirs)[1]
+
+
+def _flatten(files: Sequence[Path], include_dirs: Sequence[Path]) -> tuple[str, set[Path]]:
     seen: set[Path] = set()
     dirs = [Path(d) for d in include_dirs]
-    return "".join(_expand(_required(Path(f)), dirs, seen) for f in files)
+    return "".join(_expand(_required(Path(f)), dirs, seen) for f in files), seen
 
 
 def _required(file: Path) -> Path:
