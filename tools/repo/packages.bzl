@@ -34,6 +34,7 @@ _OF_THIS_ONE = [
     "//docs",
     "//tests/additions",
     "//tests/downstream",
+    "//tests/graph",
     "//tests/models",
     "//tests/robustness",
     "//tools/lint",
