@@ -24,7 +24,15 @@ ROW = """    BlockFormat(
         unpack=legacy_quants.unpack_q8_1,
     ),
 """
+HEADERS = """    "q8_1": [
+        "grouped.h",
+        "legacy/q8_1.h",
+    ],
+"""
 SCRIPT = """
+import runpy
+from pathlib import Path
+
 import mlx.core as mx
 import numpy as np
 from backends.mlx import metal
@@ -44,16 +52,22 @@ with metal.checked():
         reach = formats.largest_magnitude(fmt, blocks)
         bound = formats.linear_bound(x[:count], reach, product, "float32")
         assert (abs(out - product) <= bound).all()
+listed = runpy.run_path(str(Path(kernels.__file__).with_name("types.bzl")))["TYPES"]["q8_1"]
+folder = Path(kernels.__file__).with_name("types")
+included = metal.included([folder / fmt.header])
+assert {folder / header for header in listed} == {p for p in included if folder in p.parents}
 print(formats.form(fmt))
 """
 
 
-def test_a_decoder_a_row_and_a_header(tmp_path):
+def test_a_decoder_two_rows_and_a_header(tmp_path):
     copy = Copy(tmp_path)
     path = "backends/mlx/gguf/formats/legacy_quants.py"
     copy.insert(path, "def unpack_q4_0", DECODER)
     path = "backends/mlx/gguf/formats/table.py"
     copy.insert(path, '    BlockFormat(\n        name="Q2_K"', ROW)
     copy.add("backends/mlx/gguf/kernels/types/legacy/q8_1.h", HEADER.read_text())
+    path = "backends/mlx/gguf/kernels/types.bzl"
+    copy.insert(path, '    "tq1_0": [', HEADERS)
     assert "mode='affine', bits=8, group=32, certain=True" in copy.run(SCRIPT)
     assert copy.touched == check_list("A GGUF type")
