@@ -30,6 +30,8 @@ NOT_OURS = re.compile(
 
 CODE = re.compile(r"`([^`\n]+)`")
 PATH = re.compile(r"[\w.{}-]+(?:/[\w.{}-]+)*/?")
+# What the macros and lists of BUILD files add to a name.
+MADE = re.compile("_(lib|library|kernels)$")
 LABEL = re.compile(r"(?<![\w@])//([\w/.-]*)(?::([\w.-]+))?")
 SUFFIXES = {".bazel", ".bzl", ".cpp", ".h", ".json", ".lock", ".md", ".metal", ".py", ".sh", ".svg"}
 
@@ -60,6 +62,12 @@ def is_path(word: str) -> bool:
     return Path(word).suffix in SUFFIXES or word.endswith("/") or word.count("/") > 1
 
 
+def files(package: Path) -> Iterator[Path]:
+    """Where the names of a package's targets stand."""
+    yield from package.glob("BUILD.bazel")
+    yield from package.glob("*.bzl")
+
+
 def package_of(path: str) -> Path:
     return ROOT / path / "BUILD.bazel"
 
@@ -81,11 +89,11 @@ def test_labels(document):
         for path, target in LABEL.findall(text):
             package, wildcard, _ = path.partition("...")
             build = package_of(package.rstrip("/"))
-            name = (target or Path(path).name).removesuffix("_lib")
+            name = MADE.sub("", target or Path(path).name)
             if wildcard:
                 if not (ROOT / package).is_dir():
                     wrong.add(path)
-            elif not build.exists() or f'"{name}"' not in build.read_text():
+            elif not any(f'"{name}"' in file.read_text() for file in files(build.parent)):
                 wrong.add(f"//{path}:{target}")
     assert wrong == set()
 
