@@ -1,6 +1,6 @@
 """Runs pytest under Bazel's test protocol: JUnit XML, --test_filter, shards, temporary files.
 
-The main program of every pytest_test; its arguments are pytest's.
+The main program of every pytest_test; its arguments are pytest's, after `--threads=N`.
 """
 
 import os
@@ -11,6 +11,10 @@ import pytest
 
 # Shared with a plain `pytest` from the repository root.
 _CONFIG = Path(__file__).parents[2] / "pyproject.toml"
+
+
+# What the libraries that compute here read: OpenMP's (torch), OpenBLAS's (NumPy), our own.
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MLX_GGUF_METAL_THREADS")
 
 
 class Shard:
@@ -52,8 +56,10 @@ def _shard(environ) -> Shard | None:
 def main() -> int:
     # Packages that happen to be installed must not load their plugins into our tests.
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+    option, *arguments = sys.argv[1:]
+    os.environ.update(dict.fromkeys(_THREADS, str(int(option.removeprefix("--threads=")))))
     shard = _shard(os.environ)
-    status = pytest.main(_arguments(os.environ) + sys.argv[1:], plugins=[shard] if shard else [])
+    status = pytest.main(_arguments(os.environ) + arguments, plugins=[shard] if shard else [])
     # A shard may be left without a test, but the whole run may not.
     if status == pytest.ExitCode.NO_TESTS_COLLECTED and shard and shard.selected:
         return 0

@@ -24,7 +24,7 @@ def run(tmp_path):
         xml.unlink(missing_ok=True)
         inherited = {k: v for k, v in os.environ.items() if not k.startswith("TEST")}
         done = subprocess.run(
-            [sys.executable, pytest_main.__file__, str(file), *arguments],
+            [sys.executable, pytest_main.__file__, "--threads=3", str(file), *arguments],
             cwd=tmp_path,
             env=inherited | {"XML_OUTPUT_FILE": str(xml)} | environ,
             stdout=subprocess.PIPE,
@@ -49,6 +49,13 @@ def test_passing(run):
     status, output, names = run(PASSING)
     assert status == 0, output
     assert names == [f"test_{n}" for n in range(5)]
+
+
+def test_takes_the_threads_it_was_given(run):
+    text = "import os\n\n\ndef test_threads():\n"
+    text += "".join(f"    assert os.environ[{name!r}] == '3'\n" for name in pytest_main._THREADS)
+    status, output, _ = run(text)
+    assert status == 0, output
 
 
 def test_failing_test_fails_the_run(run):

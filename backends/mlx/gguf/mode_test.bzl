@@ -3,7 +3,7 @@
     mode_test(
         name = "default_mode_repack_test",
         size = "medium",
-        args = ["backends/mlx/gguf/lowering/default_mode_test.py"],
+        args = ["--threads=1", "backends/mlx/gguf/lowering/default_mode_test.py"],
         mode = "repack",
         test = ":default_mode_test",
     )
