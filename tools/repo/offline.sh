@@ -12,28 +12,47 @@ cache_folder() {
 offline_rc() {
     [ -d /usr/share/bazel/rules/java ] || return 0
     case $(readlink -f "$2") in /usr/bin/*) ;; *) return 0 ;; esac
-    # Debian's 4.2.3 does not know its own version.
     case $("$2" --version) in
-    "bazel no_version") major=4 rules="java" ;;
-    "bazel 7."*) major=7 rules="cc java proto python license" ;;
+    # Debian's 4.2.3 does not know its own version.
+    "bazel no_version") major=4 ;;
+    "bazel 7."*) major=7 ;;
     *) return 0 ;;
     esac
     cache=$(cache_folder)
     mkdir -p "$cache"
     # Two checkouts have two roots: they must not share the file.
     rc=$cache/debian-$major-$(printf %s "$1" | cksum | cut -d' ' -f1).bazelrc
-    {
-        for name in $rules; do
-            echo "common --override_repository=rules_$name=/usr/share/bazel/rules/$name"
-        done
-        if [ "$major" = 7 ]; then
-            echo "common --enable_workspace --noenable_bzlmod"
-            echo "common --override_repository=bazel_skylib=/usr/share/bazel/tools/skylib"
-            echo "common --override_repository=bazel_features=/usr/share/bazel/tools/features"
-        fi
-        stub=$1/third_party/bazel4/remote_coverage_tools
-        echo "common --override_repository=remote_coverage_tools=$stub"
-    } >"$rc.$$"
+    "offline_$major" "$1" "$cache" >"$rc.$$"
     mv "$rc.$$" "$rc"
     echo "$rc"
+}
+
+# offline_4 ROOT: prints the bazelrc of Debian's Bazel 4.
+offline_4() {
+    echo "common --override_repository=rules_java=/usr/share/bazel/rules/java"
+    echo "common --override_repository=remote_coverage_tools=$1/third_party/bazel4/remote_coverage_tools"
+}
+
+# offline_7 ROOT CACHE: prints the bazelrc of Debian's Bazel 7, for a MODULE.bazel and for a
+# WORKSPACE. Debian's modules are taken whatever version is asked for. Those that Bazel names
+# and Debian lacks become empty modules below CACHE: nothing loads them.
+offline_7() {
+    for folder in rules/cc rules/java rules/license rules/proto rules/python \
+        tools/features tools/skylib tools/platforms; do
+        name=${folder#*/}
+        case $folder in
+        rules/*) name=rules_$name ;;
+        tools/platforms) ;;
+        *) name=bazel_$name ;;
+        esac
+        echo "common --override_module=$name=/usr/share/bazel/$folder"
+        echo "common --override_repository=$name=/usr/share/bazel/$folder"
+    done
+    for name in apple_support buildozer protobuf zlib; do
+        mkdir -p "$2/modules/$name"
+        [ -s "$2/modules/$name/MODULE.bazel" ] ||
+            echo "module(name = \"$name\")" >"$2/modules/$name/MODULE.bazel"
+        echo "common --override_module=$name=$2/modules/$name"
+    done
+    echo "common --override_repository=remote_coverage_tools=$1/third_party/bazel4/remote_coverage_tools"
 }
