@@ -10,7 +10,7 @@ py_runtime(
     interpreter = "python",
     python_version = "PY3",
     # Starts the launcher, which starts the interpreter; Bazel 4 would ask for `python`.
-    stub_shebang = "#!/usr/bin/env python3",
+    stub_shebang = "#!/usr/bin/env python3",{version_info}
 )
 
 py_runtime_pair(
@@ -30,6 +30,29 @@ _INTERPRETER = """\
 #!/bin/sh
 # Starts the virtual environment beside this file.
 exec "$(dirname "$(readlink -f "$0")")/venv/bin/python" "$@"
+"""
+
+# What rules_python knows of since it has a toolchain for build-time tools; without one of
+# ours it would download an interpreter for them.
+_VERSION_INFO = """
+    interpreter_version_info = {{
+        "major": "{major}",
+        "minor": "{minor}",
+    }},"""
+
+_EXEC_TOOLS = """
+load("@rules_python//python:py_exec_tools_toolchain.bzl", "py_exec_tools_toolchain")
+
+py_exec_tools_toolchain(
+    name = "exec_tools",
+    exec_interpreter = ":pair",
+)
+
+toolchain(
+    name = "exec_tools_toolchain",
+    toolchain = ":exec_tools",
+    toolchain_type = "@rules_python//python:exec_tools_toolchain_type",
+)
 """
 
 _PROBE = "import sys; print(sys.executable); print('%d.%d' % sys.version_info[:2])"
@@ -64,7 +87,12 @@ def _impl(ctx):
     if venv.return_code != 0:
         fail("%s -m venv: %s" % (python, (venv.stdout + venv.stderr).strip()))
     ctx.file("WORKSPACE", "")
-    ctx.file("BUILD.bazel", _BUILD)
+    rules = ctx.path(Label("@rules_python//python:defs.bzl")).dirname
+    exec_tools = rules.get_child("py_exec_tools_toolchain.bzl").exists
+    major, minor = ctx.attr.version.split(".")
+    ctx.file("BUILD.bazel", _BUILD.format(
+        version_info = _VERSION_INFO.format(major = major, minor = minor) if exec_tools else "",
+    ) + (_EXEC_TOOLS if exec_tools else ""))
     ctx.file("python", _INTERPRETER)
 
 host_python = repository_rule(
