@@ -9,9 +9,15 @@ packages one by one still says what a target needs, and fails for what is not lo
 load(":host_python.bzl", "find_python")
 
 _HEAD = """
+load("@mlx_gguf//tools/python:python_version.bzl", "python_version")
 load("@rules_python//python:defs.bzl", "py_library")
 
 package(default_visibility = ["//visibility:public"])
+
+python_version(
+    name = "python_version",
+    version = "{version}",
+)
 
 # site.txt lists what is installed: Bazel sees that it changed, as it cannot for a folder.
 py_library(
@@ -19,6 +25,7 @@ py_library(
     data = [
         "site",
         "site.txt",
+        ":python_version",
     ],
     imports = ["site"],
 )
@@ -46,7 +53,7 @@ def _impl(ctx):
     listing = ctx.read(site + "/site.txt")
     ctx.file("site.txt", listing)
     ctx.file("WORKSPACE", "")
-    ctx.file("BUILD.bazel", _HEAD + "".join([
+    ctx.file("BUILD.bazel", _HEAD.format(version = ctx.attr.version) + "".join([
         _PACKAGE.format(name = line.split("==")[0].replace("-", "_"))
         for line in listing.strip().split("\n")
     ]))
