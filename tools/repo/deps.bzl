@@ -1,4 +1,4 @@
-"""External repositories for WORKSPACE mode; a downstream WORKSPACE calls them too.
+"""The external repositories: all of them for a WORKSPACE, those of Python for modules too.
 
     local_repository(name = "mlx_gguf", path = "...")
     load("@mlx_gguf//tools/repo:deps.bzl", "mlx_gguf_dependencies", "mlx_gguf_toolchains")
@@ -11,13 +11,19 @@ load("//tools/python:host_python.bzl", "host_python")
 load("//tools/python:pip_site.bzl", "pip_site")
 load("//tools/repo:shims.bzl", "rules_cc_shim", "rules_python_shim")
 
+_REQUIREMENTS = Label("//third_party/pip:requirements.lock")
 _PYTHON = "3.11"
 
-def mlx_gguf_python_repositories():
-    """Declares the repositories that WORKSPACE and module mode both have."""
+def mlx_gguf_python_repositories(requirements = _REQUIREMENTS, python_version = _PYTHON):
+    """Declares mlx_gguf_python, the host's Python, and mlx_gguf_pip, its packages.
+
+    Args:
+      requirements: label of a hash-locked requirements file.
+      python_version: the Python that the file was locked for, such as "3.11".
+    """
     host_python(
         name = "mlx_gguf_python",
-        version = _PYTHON,
+        version = python_version,
     )
     host_compiler(
         name = "mlx_gguf_cxx",
@@ -25,18 +31,23 @@ def mlx_gguf_python_repositories():
     )
     pip_site(
         name = "mlx_gguf_pip",
-        requirements = Label("//third_party/pip:requirements.lock"),
-        version = _PYTHON,
+        requirements = requirements,
+        version = python_version,
     )
 
-def mlx_gguf_dependencies():
-    """Declares every repository; a rules_* that the caller declared before stays."""
+def mlx_gguf_dependencies(requirements = _REQUIREMENTS, python_version = _PYTHON):
+    """Declares every repository; a rules_* that the caller declared before stays.
+
+    Args:
+      requirements: label of a hash-locked requirements file.
+      python_version: the Python that the file was locked for, such as "3.11".
+    """
     declared = native.existing_rules()
     if "rules_cc" not in declared:
         rules_cc_shim(name = "rules_cc")
     if "rules_python" not in declared:
         rules_python_shim(name = "rules_python")
-    mlx_gguf_python_repositories()
+    mlx_gguf_python_repositories(requirements, python_version)
 
 def mlx_gguf_toolchains():
     """Registers the Python and Metal toolchains."""
