@@ -1,5 +1,6 @@
 """Builds and tests the workspace beside this file, which depends on mlx_gguf, with a Bazel
-of its own, on a copy of the sources that this test declares and nothing else.
+of its own, on a copy of the sources that this test declares and nothing else. Bazel 4 to 6
+take its WORKSPACE; later ones its MODULE.bazel, Bazel 7 on demand its WORKSPACE.
 """
 
 import os
@@ -81,6 +82,25 @@ def test_workspace(bazel, options):
         "//app:lowering_test",
         "//app:own_kernel_test",
     }
+
+
+def test_workspace_file_of_bazel_7(bazel):
+    version = bazel("--version")[1]
+    if not version.startswith("bazel 7."):
+        pytest.skip(f"{version.strip()} takes one of WORKSPACE and MODULE.bazel only")
+    options = ["--enable_workspace", "--noenable_bzlmod"]
+    status, _ = bazel("build", "--nobuild", *options, "//...")
+    assert status == 0
+    status, output = bazel("test", *options, "//app:own_kernel_test")
+    assert status == 0
+    assert passed(output) == {"//app:own_kernel_test"}
+
+
+def test_python_toolchain_of_another_version(bazel):
+    toolchain = "//app:another_python_toolchain"
+    status, output = bazel("build", "--nobuild", f"--extra_toolchains={toolchain}", "//app:case")
+    assert status == 1
+    assert re.search(r"expected a Python toolchain of version 3\.\d+, found 3\.1$", output, re.M)
 
 
 def test_compiled_kernels_are_a_metal_library(bazel):

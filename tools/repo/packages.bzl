@@ -33,6 +33,7 @@ _OF_THIS_ONE = [
     "//bench",
     "//docs",
     "//tests/additions",
+    "//tests/bazel",
     "//tests/downstream",
     "//tests/graph",
     "//tests/models",
