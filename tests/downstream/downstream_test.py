@@ -41,17 +41,20 @@ class Bazel:
 
     def __init__(self, folder: Path):
         self.repository = folder / "mlx_gguf"
+        self.workspace = self.repository / WORKSPACE
         shutil.copytree(
             ROOT, self.repository, ignore=shutil.ignore_patterns(".git", "bazel-*", "__pycache__")
         )
         self.environ = nested_environment(folder)
         self.startup = [f"--output_user_root={folder / 'bazel'}", "--max_idle_secs=30"]
 
+        self.version = self("--version")[1].strip()
+
     def __call__(self, *command: str) -> tuple[int, str]:
         """Runs a command in the downstream workspace; returns its status and its output."""
         done = subprocess.run(
             [str(self.repository / "bazelw"), *self.startup, *command],
-            cwd=self.repository / WORKSPACE,
+            cwd=self.workspace,
             env=self.environ,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -85,15 +88,32 @@ def test_workspace(bazel, options):
 
 
 def test_workspace_file_of_bazel_7(bazel):
-    version = bazel("--version")[1]
-    if not version.startswith("bazel 7."):
-        pytest.skip(f"{version.strip()} takes one of WORKSPACE and MODULE.bazel only")
+    if not bazel.version.startswith("bazel 7."):
+        pytest.skip(f"{bazel.version} takes one of WORKSPACE and MODULE.bazel only")
     options = ["--enable_workspace", "--noenable_bzlmod"]
     status, _ = bazel("build", "--nobuild", *options, "//...")
     assert status == 0
     status, output = bazel("test", *options, "//app:own_kernel_test")
     assert status == 0
     assert passed(output) == {"//app:own_kernel_test"}
+
+
+@pytest.mark.parametrize(
+    "python_version, result",
+    [("3.11", "Build completed successfully"), ("3.1", "Python 3.1 is needed")],
+)
+def test_root_module_chooses_packages(bazel, python_version, result):
+    if re.fullmatch(r"bazel (no_version|[4-6]\..*)", bazel.version):
+        pytest.skip(f"{bazel.version} takes WORKSPACE")
+    module, lock = bazel.workspace / "MODULE.bazel", bazel.workspace / "app/requirements.lock"
+    before = module.read_text()
+    shutil.copy(bazel.repository / "third_party/pip/requirements.lock", lock)
+    tag = f'requirements = "//app:{lock.name}", python_version = "{python_version}"'
+    module.write_text(f"{before}python.packages({tag})\n")
+    try:
+        assert result in bazel("build", "--nobuild", "//app:case")[1]
+    finally:
+        module.write_text(before)
 
 
 def test_python_toolchain_of_another_version(bazel):
