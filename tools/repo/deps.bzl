@@ -27,7 +27,7 @@ def mlx_gguf_python_repositories(requirements = _REQUIREMENTS, python_version = 
     )
     host_compiler(
         name = "mlx_gguf_cxx",
-        python_version = _PYTHON,
+        python_version = python_version,
     )
     pip_site(
         name = "mlx_gguf_pip",
