@@ -123,8 +123,8 @@ def test_python_toolchain_of_another_version(bazel):
     assert re.search(r"expected a Python toolchain of version 3\.\d+, found 3\.1$", output, re.M)
 
 
-def test_compiled_kernels_are_a_metal_library(bazel):
-    status, _ = bazel("build", "--nobuild", "//app:kernels_files")
+def test_kernels_of_all_types_are_a_metal_library_and_a_python_library(bazel):
+    status, _ = bazel("build", "--nobuild", "//app:kernels_files", "//app:all_kernels")
     assert status == 0
 
 

@@ -6,7 +6,7 @@ import numpy
 import torch
 from app.case import Case
 
-from backends.mlx.gguf import GGUFTensor, export_module
+from backends.mlx.gguf.lowering import GGUFTensor, export_module
 from backends.mlx.program import Program
 from backends.mlx.runner import Runner
 
