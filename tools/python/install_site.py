@@ -6,6 +6,9 @@ name only when it is complete: it is installed aside, checked and then renamed, 
 lock that a second process waits for. Its name is a hash of the requirements, the Python
 version and the platform, so that it never changes once it is there.
 
+`--one-of FILE FILE...` names more such files. The first of them that pip finds is installed
+too: not every pip is told where torch for the CPU lies.
+
 The cache is $MLX_GGUF_SITES, or else mlx_gguf/sites in $XDG_CACHE_HOME or ~/.cache.
 """
 
@@ -21,6 +24,7 @@ import subprocess
 import sys
 import sysconfig
 import warnings
+from collections.abc import Sequence
 from importlib.util import cache_from_source
 from pathlib import Path
 
@@ -42,23 +46,32 @@ def cache_folder(environ=os.environ) -> Path:
     return Path(base) / "mlx_gguf" / "sites"
 
 
-def site_key(requirements: bytes) -> str:
-    """Names the site folder of these requirements under this Python."""
-    identity = "\n".join([sys.version, sysconfig.get_platform()])
-    return hashlib.sha256(requirements + identity.encode()).hexdigest()
+def site_key(*locks: Path) -> str:
+    """Names the site folder of these requirements files under this Python."""
+    identity = "\n".join([sys.version, sysconfig.get_platform()]).encode()
+    return hashlib.sha256(b"".join(lock.read_bytes() for lock in locks) + identity).hexdigest()
 
 
-def install(requirements: Path, cache: Path) -> Path:
-    """Returns the site folder of `requirements`, installing it when it is missing."""
+def install(requirements: Path, cache: Path, one_of: Sequence[Path] = ()) -> Path:
+    """Returns the site folder of `requirements`, installing it when it is missing.
+
+    Args:
+        requirements: the file with the packages and their hashes.
+        cache: the folder that holds the site folders.
+        one_of: more such files, of which the first that pip finds is installed too.
+
+    Raises:
+        InstallError: there is no such folder, and why.
+    """
     try:
-        site = cache / site_key(requirements.read_bytes())
+        site = cache / site_key(requirements, *one_of)
         if site.exists():
             return site
         cache.mkdir(parents=True, exist_ok=True)
         with _locked(site.with_suffix(".lock")):
             # Whoever held the lock before may have installed it.
             if not site.exists():
-                _install_new(requirements, site)
+                _install_new(requirements, one_of, site)
         return site
     except OSError as error:
         raise InstallError(str(error)) from error
@@ -72,12 +85,32 @@ def _locked(path: Path):
         yield
 
 
-def _install_new(requirements: Path, site: Path) -> None:
+def _first_found(locks: Sequence[Path], target: Path) -> list[Path]:
+    """The first that pip finds, or else the last, of which pip then says what it lacks."""
+    for lock in locks[:-1]:
+        if _is_found(lock, target):
+            return [lock]
+        print(f"pip does not find {lock.name} for this Python and machine", file=sys.stderr)
+    return list(locks[-1:])
+
+
+def _is_found(lock: Path, target: Path) -> bool:
+    try:
+        output = _pip_install([lock], target, "--dry-run")
+    except InstallError as error:
+        if "No matching distribution found" in str(error):
+            return False
+        raise
+    # Not so where all of it is for other Pythons or machines.
+    return "Would install" in output
+
+
+def _install_new(requirements: Path, one_of: Sequence[Path], site: Path) -> None:
     # Under the lock, a folder of this name can only be what a killed process left.
     part = site.with_suffix(".part")
     shutil.rmtree(part, ignore_errors=True)
     try:
-        _pip_install(requirements, part)
+        _pip_install([requirements, *_first_found(one_of, part)], part, "--quiet")
         installed = _check_files(part)
         _compile(part)
         (part / LISTING).write_text("".join(f"{name}=={version}\n" for name, version in installed))
@@ -86,21 +119,30 @@ def _install_new(requirements: Path, site: Path) -> None:
         shutil.rmtree(part, ignore_errors=True)
 
 
-def _pip_install(requirements: Path, target: Path) -> None:
-    # --no-deps: the lock is the whole list; a hash for everything makes that safe.
-    _run(
+def _pip_install(locks: Sequence[Path], target: Path, *options: str) -> str:
+    # --no-deps: the locks are the whole list; a hash for everything makes that safe.
+    return _run(
         "pip install",
-        *(_PYTHON, "-m", "pip", "install", "--quiet", "--no-input"),
+        *(_PYTHON, "-m", "pip", "install", *options, "--no-input"),
         *("--no-deps", "--require-hashes", "--only-binary", ":all:", "--no-compile"),
         *("--disable-pip-version-check", "--root-user-action", "ignore"),
-        *("--target", str(target), "--requirement", str(requirements)),
+        *("--target", str(target)),
+        *(option for lock in locks for option in ("--requirement", str(lock))),
     )
 
 
 def _compile(folder: Path) -> None:
-    """Compiles to bytecode now: whoever imports from the cache must not write to it."""
+    """Compiles to bytecode now: whoever imports from the cache must not write to it.
+
+    The bytecode is that of its source alone, the same in each installation: by default it
+    would hold the source's time, and its path under the name of the unfinished folder.
+    """
     try:
-        _run("compileall", _PYTHON, "-m", "compileall", "-q", "-j", "0", str(folder))
+        _run(
+            "compileall",
+            *(_PYTHON, "-m", "compileall", "-q", "-j", "0"),
+            *("--invalidation-mode", "unchecked-hash", "-s", str(folder), str(folder)),
+        )
     except InstallError:
         # Packages hold a few files that are only for a newer Python; no other failure is.
         missing = [p for p in folder.rglob("*.py") if not Path(cache_from_source(p)).exists()]
@@ -136,10 +178,11 @@ def _check_files(folder: Path) -> list[tuple[str, str]]:
     return sorted(installed)
 
 
-def _run(what: str, *command: str) -> None:
+def _run(what: str, *command: str) -> str:
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     if done.returncode != 0:
         raise InstallError(f"{what}: {_reason(done.stdout)} (exit status {done.returncode})")
+    return done.stdout
 
 
 def _reason(output: str) -> str:
@@ -152,11 +195,12 @@ def _reason(output: str) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("requirements", type=Path)
-    requirements = parser.parse_args().requirements
+    parser.add_argument("--one-of", type=Path, nargs="+", default=[], metavar="FILE")
+    arguments = parser.parse_args()
     try:
-        print(install(requirements, cache_folder()))
+        print(install(arguments.requirements, cache_folder(), arguments.one_of))
     except InstallError as error:
-        print(f"install_site: {requirements.name}: {error}", file=sys.stderr)
+        print(f"install_site: {arguments.requirements.name}: {error}", file=sys.stderr)
         return 1
     return 0
 

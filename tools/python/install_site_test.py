@@ -18,14 +18,14 @@ from tools.python import install_site
 PYTHON = os.path.realpath(sys.executable)
 
 
-def make_wheel(folder: Path, name: str, files: dict[str, str]) -> str:
+def make_wheel(folder: Path, name: str, files: dict[str, str], version: str = "1.0") -> str:
     """Writes a wheel of these files and returns its line in a locked requirements file."""
-    info = f"{name}-1.0.dist-info"
+    info = f"{name}-{version}.dist-info"
     files = files | {
-        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n",
+        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n",
         f"{info}/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
     }
-    wheel = folder / f"{name}-1.0-py3-none-any.whl"
+    wheel = folder / f"{name}-{version}-py3-none-any.whl"
     with zipfile.ZipFile(wheel, "w") as archive:
         record = [f"{info}/RECORD,,"]
         for path, text in files.items():
@@ -33,7 +33,7 @@ def make_wheel(folder: Path, name: str, files: dict[str, str]) -> str:
             digest = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest())
             record.append(f"{path},sha256={digest.rstrip(b'=').decode()},{len(text)}")
         archive.writestr(f"{info}/RECORD", "\n".join(record) + "\n")
-    return f"{name}==1.0 --hash=sha256:{hashlib.sha256(wheel.read_bytes()).hexdigest()}\n"
+    return f"{name}=={version} --hash=sha256:{hashlib.sha256(wheel.read_bytes()).hexdigest()}\n"
 
 
 @pytest.fixture
@@ -84,6 +84,70 @@ def test_install(requirements, cache):
     assert subprocess.check_output([sys.executable, "-c", code], env=environ) == b"3\n"
 
 
+def test_two_installs_have_the_same_bytes(requirements, tmp_path, wheels):
+    first = install_site.install(requirements, tmp_path / "one")
+    time.sleep(1.1)  # Bytecode of the usual kind holds its source's time, in seconds.
+    second = install_site.install(requirements, tmp_path / "another folder")
+
+    def contents(site):
+        return {p.relative_to(site): p.read_bytes() for p in site.rglob("*") if p.is_file()}
+
+    assert contents(first) == contents(second)
+    assert any(path.suffix == ".pyc" for path in contents(first))
+
+
+@pytest.fixture
+def one_of(tmp_path, wheels):
+    """Two locks of torch, for the CPU and for CUDA; pip finds the wheels of both."""
+    cpu, cuda = tmp_path / "cpu.lock", tmp_path / "cuda.lock"
+    cpu.write_text(make_wheel(wheels, "torch", {"torch.py": ""}, "1.0+cpu"))
+    cuda.write_text(
+        make_wheel(wheels, "torch", {"torch.py": ""}) + make_wheel(wheels, "cuda", {"cuda.py": ""})
+    )
+    return [cpu, cuda]
+
+
+def torch_of(site):
+    """What of the two locks is installed."""
+    lines = (site / "site.txt").read_text().splitlines()
+    assert {"alpha==1.0", "beta-two==1.0"} < set(lines)
+    return [line for line in lines if line.startswith(("torch", "cuda"))]
+
+
+def test_first_of_two_locks(requirements, one_of, cache):
+    assert torch_of(install_site.install(requirements, cache, one_of)) == ["torch==1.0+cpu"]
+
+
+@pytest.mark.parametrize("why", ["no wheel", "for another Python"])
+def test_second_of_two_locks_where_pip_does_not_find_the_first(
+    requirements, one_of, cache, wheels, capsys, why
+):
+    next(wheels.glob("torch-1.0+cpu*")).unlink()
+    if why == "for another Python":
+        marked = one_of[0].read_text().replace(" --hash", ' ; python_version < "3" --hash')
+        one_of[0].write_text(marked)
+    site = install_site.install(requirements, cache, one_of)
+    assert torch_of(site) == ["cuda==1.0", "torch==1.0"]
+    said = "pip does not find cpu.lock for this Python and machine\n"
+    assert capsys.readouterr().err == said
+
+
+def test_first_of_two_locks_has_a_wrong_hash(requirements, one_of, cache):
+    """That is no reason to install something else."""
+    one_of[0].write_text(one_of[0].read_text().replace("sha256:", "sha256:0000")[:-5] + "\n")
+    with pytest.raises(install_site.InstallError, match="pip install: .*hash"):
+        install_site.install(requirements, cache, one_of)
+    assert left_in(cache) == []
+
+
+def test_neither_lock_is_found(requirements, one_of, cache, wheels):
+    for wheel in wheels.glob("torch*"):
+        wheel.unlink()
+    with pytest.raises(install_site.InstallError, match="pip install: .*torch==1.0 "):
+        install_site.install(requirements, cache, one_of)
+    assert left_in(cache) == []
+
+
 def test_second_install_uses_the_first(requirements, cache, wheels):
     site = install_site.install(requirements, cache)
     before = site.stat().st_ino
@@ -120,7 +184,7 @@ def test_two_installs_at_once_run_pip_once(requirements, cache, monkeypatch):
 
 def test_another_process_waits_for_the_lock(requirements, cache, wheels):
     cache.mkdir()
-    site = cache / install_site.site_key(requirements.read_bytes())
+    site = cache / install_site.site_key(requirements)
     command = [PYTHON, install_site.__file__, str(requirements)]
     environ = os.environ | {"MLX_GGUF_SITES": str(cache)}
     with install_site._locked(site.with_suffix(".lock")):
@@ -133,7 +197,7 @@ def test_another_process_waits_for_the_lock(requirements, cache, wheels):
 
 
 def test_what_a_killed_install_left_is_not_used(requirements, cache):
-    site = cache / install_site.site_key(requirements.read_bytes())
+    site = cache / install_site.site_key(requirements)
     part = site.with_suffix(".part")
     part.mkdir(parents=True)
     (part / "half.py").write_text("HALF = 1\n")
@@ -177,8 +241,8 @@ def test_missing_package(requirements, cache, wheels):
 def test_file_missing_or_cut_after_pip(requirements, cache, monkeypatch, damage):
     pip_install = install_site._pip_install
 
-    def damaging(requirements, target):
-        pip_install(requirements, target)
+    def damaging(locks, target, *options):
+        pip_install(locks, target, *options)
         damage(target / "data.bin")
 
     monkeypatch.setattr(install_site, "_pip_install", damaging)
