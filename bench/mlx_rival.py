@@ -161,11 +161,11 @@ def _text() -> str:
 
 def headers() -> Path:
     """The folder with the unpacked headers; downloads them the first time."""
-    version, sha256 = _locked()
-    root = cache_folder("mlx_headers") / f"mlx-metal-{version}-{sha256[:16]}"
+    version, hashes = _locked()
+    root = cache_folder("mlx_headers") / f"mlx-metal-{version}"
     if not root.is_dir():
         with folder_written_whole(root) as folder, tempfile.TemporaryDirectory() as downloads:
-            wheel = _download(version, sha256, Path(downloads))
+            wheel = _download(version, hashes, Path(downloads))
             with zipfile.ZipFile(wheel) as archive:
                 wanted = [n for n in archive.namelist() if n.startswith(_KERNELS)]
                 archive.extractall(folder, wanted)
@@ -173,15 +173,16 @@ def headers() -> Path:
 
 
 def _locked() -> tuple[str, str]:
-    found = re.search(r"^mlx-metal==(\S+).*?--hash=sha256:(\w+)", _LOCK.read_text(), re.M | re.S)
+    """The version of mlx-metal, and the hashes of its wheels as options of pip."""
+    found = re.search(r"^mlx-metal==(\S+).*\n((?: +--hash=.*\n)+)", _LOCK.read_text(), re.M)
     if not found:
         raise RuntimeError(f"{_LOCK}: no mlx-metal with a hash")
-    return found.groups()
+    return found[1], found[2].replace("\\\n", "").strip()
 
 
-def _download(version: str, sha256: str, folder: Path) -> Path:
+def _download(version: str, hashes: str, folder: Path) -> Path:
     requirement = folder / "requirement.txt"
-    requirement.write_text(f"mlx-metal=={version} --hash=sha256:{sha256}\n")
+    requirement.write_text(f"mlx-metal=={version} {hashes}\n")
     options = [
         "--no-deps",
         "--only-binary=:all:",
