@@ -64,17 +64,67 @@ def test_named_bazel_goes_first(bin_folder, tmp_path):
     assert (status, output) == (0, "version\n")
 
 
-def test_installs_debians_bazel_where_there_is_none(bin_folder, tmp_path):
-    to_install = stand_in(tmp_path, "bazel", 'echo installed "$@"')
-    log = tmp_path / "apt.log"
-    install = f"case $* in *bazel-bootstrap*) mv {to_install} {bin_folder} ;; esac"
-    stand_in(bin_folder, "apt-get", f'echo "$@" >> {log}\n{install}')
-    stand_in(bin_folder, "sudo", '"$@"')
-    status, output, _ = bazelw(bin_folder, "version")
+ALL_PACKAGES = "g++ python3-pip python3-venv bazel-bootstrap bazel-rules-java"
+ALL_MISSING = (
+    "bazelw: missing: a C++ compiler, Python 3.11 to 3.14 with pip and venv, "
+    "Bazel 4 to 7 or bazelisk"
+)
+
+
+@pytest.fixture
+def bare(bin_folder, tmp_path):
+    """The PATH of a bare Debian, whose apt-get writes what it does into `apt.log`."""
+    (bin_folder / "g++").unlink()
+    (bin_folder / "python3.11").unlink()
+    stand_in(bin_folder, "id", "echo 1000")
+    ready = tmp_path / "ready"
+    ready.mkdir()
+    stand_in(ready, "g++", "exit 0")
+    stand_in(ready, "python3.13", "exit 0")
+    stand_in(ready, "bazel", 'echo installed "$@"')
+    install = f'case "$*" in *"install "*) mv {ready}/* {bin_folder} ;; esac'
+    stand_in(bin_folder, "apt-get", f'echo "$@" >> {tmp_path / "apt.log"}\n{install}')
+    return bin_folder
+
+
+def test_installs_all_that_is_missing_and_says_so_before(bare, tmp_path):
+    stand_in(bare, "sudo", 'echo sudo "$@" >&2; "$@"')
+    status, output, error = bazelw(bare, "version")
     assert (status, output) == (0, "installed version\n")
-    update, install = log.read_text().splitlines()
+    command = f"apt-get install --no-install-recommends {ALL_PACKAGES}"
+    assert error.splitlines()[:2] == [
+        f"{ALL_MISSING}. Running: sudo {command}",
+        "sudo apt-get update -qq",
+    ]
+    update, install = (tmp_path / "apt.log").read_text().splitlines()
     assert update.startswith("update")
-    assert install.endswith("bazel-bootstrap bazel-rules-java")
+    assert install.endswith(f"--no-install-recommends {ALL_PACKAGES}")
+
+
+def test_root_needs_no_sudo(bare):
+    stand_in(bare, "id", "echo 0")
+    status, output, error = bazelw(bare, "version")
+    assert (status, output) == (0, "installed version\n")
+    assert "Running: apt-get install" in error
+
+
+def test_sudo_keeps_proxies(bare):
+    stand_in(bare, "sudo", 'echo "$1" >&2; shift; "$@"')
+    error = bazelw(bare, "version", http_proxy="http://proxy:3128")[2]
+    assert error.splitlines()[1:] == ["--preserve-env=http_proxy,https_proxy,no_proxy"] * 2
+
+
+def test_installs_nothing_else(bin_folder, tmp_path):
+    stand_in(bin_folder, "bazel", 'echo "$@"')
+    to_install = (bin_folder / "g++").rename(tmp_path / "g++")
+    stand_in(bin_folder, "sudo", '"$@"')
+    stand_in(bin_folder, "apt-get", f'case "$*" in *g++) mv {to_install} {bin_folder} ;; esac')
+    status, output, error = bazelw(bin_folder, "version")
+    assert (status, output) == (0, "version\n")
+    assert error == (
+        "bazelw: missing: a C++ compiler. "
+        "Running: sudo apt-get install --no-install-recommends g++\n"
+    )
 
 
 def test_failed_installation(bin_folder):
@@ -82,25 +132,85 @@ def test_failed_installation(bin_folder):
     stand_in(bin_folder, "sudo", '"$@"')
     status, _, error = bazelw(bin_folder, "version")
     assert status == 127
-    assert error.splitlines()[-1] == "bazelw: apt-get could not install bazel-bootstrap"
+    assert (
+        error.splitlines()[-1]
+        == "bazelw: apt-get could not install bazel-bootstrap bazel-rules-java"
+    )
 
 
-@pytest.mark.parametrize(
-    "missing, message",
-    [
-        ("g++", "g++ is needed"),
-        ("python3.11", "Python 3.11 is needed"),
-        (None, "there is no bazel, no bazelisk and no apt-get"),
-    ],
-)
-def test_what_is_missing_is_named(bin_folder, missing, message):
-    if missing:
-        stand_in(bin_folder, "bazel", "exit 0")
-        (bin_folder / missing).unlink()
-    status, output, error = bazelw(bin_folder, "version")
-    assert (status, output) == (127, "")
-    assert error.startswith(f"bazelw: {message}")
-    assert error.count("\n") == 1
+def test_installation_that_does_not_help(bin_folder):
+    """Such as that of a Python too old."""
+    (bin_folder / "python3.11").unlink()
+    stand_in(bin_folder, "bazel", "exit 0")
+    stand_in(bin_folder, "apt-get", "exit 0")
+    stand_in(bin_folder, "sudo", '"$@"')
+    status, _, error = bazelw(bin_folder, "version")
+    assert status == 127
+    assert error.splitlines()[-1] == (
+        "bazelw: missing, though apt-get installed python3-pip python3-venv: "
+        "Python 3.11 to 3.14 with pip and venv"
+    )
+
+
+def only_line(bin_folder, **environ):
+    """The one line of a bazelw that does not run Bazel."""
+    status, output, error = bazelw(bin_folder, "version", **environ)
+    assert (status, output, error.count("\n")) == (127, "", 1)
+    return error.rstrip("\n")
+
+
+def test_names_all_that_is_missing_to_whom_cannot_install(bare):
+    install = f"apt-get update && apt-get install --no-install-recommends {ALL_PACKAGES}"
+    assert only_line(bare) == f"{ALL_MISSING}. As root, run: {install}"
+    (bare / "apt-get").unlink()
+    assert only_line(bare) == ALL_MISSING
+
+
+def test_python_without_pip_is_none(bin_folder):
+    stand_in(bin_folder, "bazel", "exit 0")
+    stand_in(bin_folder, "python3.11", 'case "$2" in *pip*) exit 1 ;; esac')
+    assert only_line(bin_folder) == "bazelw: missing: Python 3.11 to 3.14 with pip and venv"
+
+
+@pytest.mark.parametrize("minor", [12, 13, 14])
+def test_other_pythons(bin_folder, minor):
+    stand_in(bin_folder, "bazel", "exit 0")
+    (bin_folder / "python3.11").rename(bin_folder / f"python3.{minor}")
+    assert bazelw(bin_folder, "version")[0] == 0
+
+
+def test_python_of_the_users(bin_folder, tmp_path):
+    stand_in(bin_folder, "bazel", "exit 0")
+    (bin_folder / "python3.11").unlink()
+    mine = stand_in(tmp_path, "my python", "exit 0")
+    assert bazelw(bin_folder, "version", MLX_GGUF_PYTHON=str(mine))[0] == 0
+    assert (
+        only_line(bin_folder, MLX_GGUF_PYTHON="other")
+        == "bazelw: MLX_GGUF_PYTHON=other: this is no Python with pip and venv"
+    )
+
+
+def test_compiler_of_the_users(bin_folder, tmp_path):
+    stand_in(bin_folder, "bazel", "exit 0")
+    (bin_folder / "g++").unlink()
+    stand_in(bin_folder, "ccache", "exit 0")
+    mine = stand_in(tmp_path, "my g++", "exit 0")
+    for compiler in ["ccache g++", str(mine)]:
+        assert bazelw(bin_folder, "version", CXX=compiler)[0] == 0
+    assert (
+        only_line(bin_folder, CXX="other g++") == "bazelw: CXX=other g++: there is no such command"
+    )
+
+
+@pytest.mark.parametrize("reachable", [True, False])
+def test_npm_bazelisk_where_downloads_are_reached(bin_folder, reachable):
+    stand_in(bin_folder, "npx", 'echo "$USE_BAZEL_VERSION" "$@"')
+    stand_in(bin_folder, "python3", f"exit {int(not reachable)}")
+    if reachable:
+        status, output, _ = bazelw(bin_folder, "version")
+        assert (status, output) == (0, "7.7.1 --yes @bazel/bazelisk@1.28.1 version\n")
+    else:
+        assert only_line(bin_folder) == "bazelw: missing: Bazel 4 to 7 or bazelisk"
 
 
 def test_wrapper_passes_on_what_the_launcher_chose(bin_folder, tmp_path):
