@@ -14,8 +14,8 @@ def _impl(ctx):
     if not ctx.os.name.startswith("mac"):
         program = ctx.path(ctx.attr._program)
         root = ctx.path(ctx.attr._root).dirname
-        python = find_python(ctx, ctx.attr.python_version)
-        done = ctx.execute([python, "-P", program], environment = {"PYTHONPATH": str(root)})
+        python = find_python(ctx, ctx.attr.python_versions)
+        done = ctx.execute([python.path, "-P", program], environment = {"PYTHONPATH": str(root)})
         if done.return_code != 0:
             fail("\n" + done.stderr.strip())
         found = done.stdout
@@ -26,7 +26,7 @@ def _impl(ctx):
 host_compiler = repository_rule(
     implementation = _impl,
     attrs = {
-        "python_version": attr.string(mandatory = True, doc = "such as \"3.11\""),
+        "python_versions": attr.string_list(mandatory = True, doc = "such as [\"3.11\"]"),
         "_program": attr.label(default = Label("//backends/mlx/metal:compiler.py")),
         "_root": attr.label(default = Label("//:BUILD.bazel")),
     },

@@ -55,41 +55,45 @@ toolchain(
 )
 """
 
-_PROBE = "import sys; print(sys.executable); print('%d.%d' % sys.version_info[:2])"
+_PROBE = "import pip, venv, sys; print(sys.executable); print('%d.%d' % sys.version_info[:2])"
 
-def find_python(ctx, version):
-    """Returns the path of the host's Python of that version ("3.11").
+def find_python(ctx, versions):
+    """Finds a Python of the host, of one of these versions (["3.11"]), with pip and venv.
 
-    MLX_GGUF_PYTHON, python3.11 and python3 are tried in this order; fails with what
-    each of them was when none fits.
+    MLX_GGUF_PYTHON, python3.11 and so on, and python3 are tried in this order; fails with
+    what each of them was when none fits. `bazelw` looks for the same.
+
+    Returns:
+      struct(path, version): of the interpreter, and the one of `versions` that it is.
     """
     tried = []
-    for name in [ctx.os.environ.get("MLX_GGUF_PYTHON"), "python" + version, "python3"]:
+    names = ["python" + version for version in versions]
+    for name in [ctx.os.environ.get("MLX_GGUF_PYTHON")] + names + ["python3"]:
         path = ctx.which(name) if name and "/" not in name else name
         if not path:
             continue
         probe = ctx.execute([path, "-c", _PROBE])
         if probe.return_code != 0:
-            tried.append("%s: %s" % (path, probe.stderr.strip()))
+            tried.append("%s: %s" % (path, probe.stderr.strip().split("\n")[-1]))
             continue
         executable, found = probe.stdout.strip().split("\n")
-        if found == version:
-            return executable
+        if found in versions:
+            return struct(path = executable, version = found)
         tried.append("%s is Python %s" % (path, found))
     fail("Python %s is needed: set MLX_GGUF_PYTHON to its path. Tried: %s" %
-         (version, "; ".join(tried) or "nothing found on PATH"))
+         (" or ".join(versions), "; ".join(tried) or "nothing found on PATH"))
 
 def _impl(ctx):
-    python = find_python(ctx, ctx.attr.version)
+    python = find_python(ctx, ctx.attr.versions)
 
     # A bare virtual environment hides the host's own site-packages.
-    venv = ctx.execute([python, "-m", "venv", "--without-pip", "venv"])
+    venv = ctx.execute([python.path, "-m", "venv", "--without-pip", "venv"])
     if venv.return_code != 0:
-        fail("%s -m venv: %s" % (python, (venv.stdout + venv.stderr).strip()))
+        fail("%s -m venv: %s" % (python.path, (venv.stdout + venv.stderr).strip()))
     ctx.file("WORKSPACE", "")
     rules = ctx.path(Label("@rules_python//python:defs.bzl")).dirname
     exec_tools = rules.get_child("py_exec_tools_toolchain.bzl").exists
-    major, minor = ctx.attr.version.split(".")
+    major, minor = python.version.split(".")
     ctx.file("BUILD.bazel", _BUILD.format(
         version_info = _VERSION_INFO.format(major = major, minor = minor) if exec_tools else "",
     ) + (_EXEC_TOOLS if exec_tools else ""))
@@ -97,7 +101,7 @@ def _impl(ctx):
 
 host_python = repository_rule(
     implementation = _impl,
-    attrs = {"version": attr.string(mandatory = True, doc = "such as \"3.11\"")},
+    attrs = {"versions": attr.string_list(mandatory = True, doc = "such as [\"3.11\"]; the first goes first")},
     configure = True,
     environ = ["MLX_GGUF_PYTHON", "PATH"],
     local = True,

@@ -39,13 +39,14 @@ py_library(
 """
 
 def _impl(ctx):
-    python = find_python(ctx, ctx.attr.version)
+    python = find_python(ctx, ctx.attr.versions)
     requirements = ctx.path(ctx.attr.requirements)
+    one_of = [ctx.path(lock) for lock in ctx.attr.one_of]
     ctx.report_progress("installing %s (minutes, the first time)" % requirements.basename)
-    install = ctx.execute(
-        [python, ctx.path(ctx.attr._install_site), requirements],
-        timeout = 3600,
-    )
+    command = [python.path, ctx.path(ctx.attr._install_site), requirements]
+    if one_of:
+        command += ["--one-of"] + one_of
+    install = ctx.execute(command, timeout = 3600)
     if install.return_code != 0:
         fail("\n" + install.stderr.strip())
     site = install.stdout.strip()
@@ -53,16 +54,22 @@ def _impl(ctx):
     listing = ctx.read(site + "/site.txt")
     ctx.file("site.txt", listing)
     ctx.file("WORKSPACE", "")
-    ctx.file("BUILD.bazel", _HEAD.format(version = ctx.attr.version) + "".join([
-        _PACKAGE.format(name = line.split("==")[0].replace("-", "_"))
-        for line in listing.strip().split("\n")
+
+    # A package that the lock has for other machines alone is there, too, and empty.
+    lines = "\n".join([ctx.read(lock) for lock in [requirements] + one_of]).split("\n")
+    locked = [line for line in lines if line[:1] not in ["", " ", "#"]]
+    names = {line.split("==")[0]: None for line in listing.strip().split("\n") + locked}
+    ctx.file("BUILD.bazel", _HEAD.format(version = python.version) + "".join([
+        _PACKAGE.format(name = name.replace("-", "_"))
+        for name in names
     ]))
 
 pip_site = repository_rule(
     implementation = _impl,
     attrs = {
         "requirements": attr.label(mandatory = True, allow_single_file = True),
-        "version": attr.string(mandatory = True, doc = "of Python, such as \"3.11\""),
+        "one_of": attr.label_list(allow_files = True, doc = "Of these the first that pip finds."),
+        "versions": attr.string_list(mandatory = True, doc = "of Python, such as [\"3.11\"]"),
         "_install_site": attr.label(default = Label("//tools/python:install_site.py")),
     },
     environ = ["HOME", "MLX_GGUF_PYTHON", "MLX_GGUF_SITES", "XDG_CACHE_HOME"],

@@ -11,35 +11,45 @@ load("//tools/python:host_python.bzl", "host_python")
 load("//tools/python:pip_site.bzl", "pip_site")
 load("//tools/repo:shims.bzl", "rules_cc_shim", "rules_python_shim")
 
-_REQUIREMENTS = Label("//third_party/pip:requirements.lock")
-_PYTHON = "3.11"
+_LOCK = Label("//third_party/pip:requirements.lock")
 
-def mlx_gguf_python_repositories(requirements = _REQUIREMENTS, python_version = _PYTHON):
+# Of these, the first that pip finds.
+_TORCH_LOCKS = [
+    Label("//third_party/pip:torch_cpu.lock"),
+    Label("//third_party/pip:torch.lock"),
+]
+
+# Those that the lock has packages for. Tests were run with 3.11 and 3.13.
+_PYTHONS = ["3.11", "3.13", "3.12", "3.14"]
+
+def mlx_gguf_python_repositories(requirements = None, python_version = None):
     """Declares mlx_gguf_python, the host's Python, and mlx_gguf_pip, its packages.
 
     Args:
-      requirements: label of a hash-locked requirements file.
+      requirements: label of a hash-locked requirements file, instead of this repository's.
       python_version: the Python that the file was locked for, such as "3.11".
     """
+    versions = [python_version] if requirements else _PYTHONS
     host_python(
         name = "mlx_gguf_python",
-        version = python_version,
+        versions = versions,
     )
     host_compiler(
         name = "mlx_gguf_cxx",
-        python_version = python_version,
+        python_versions = versions,
     )
     pip_site(
         name = "mlx_gguf_pip",
-        requirements = requirements,
-        version = python_version,
+        one_of = [] if requirements else _TORCH_LOCKS,
+        requirements = requirements or _LOCK,
+        versions = versions,
     )
 
-def mlx_gguf_dependencies(requirements = _REQUIREMENTS, python_version = _PYTHON):
+def mlx_gguf_dependencies(requirements = None, python_version = None):
     """Declares every repository; a rules_* that the caller declared before stays.
 
     Args:
-      requirements: label of a hash-locked requirements file.
+      requirements: label of a hash-locked requirements file, instead of this repository's.
       python_version: the Python that the file was locked for, such as "3.11".
     """
     declared = native.existing_rules()
