@@ -12,11 +12,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import libgguf
 import numpy as np
 
 import gguf
 from backends.mlx.gguf.checkpoint.tensor import DENSE_TYPES
+from backends.mlx.gguf.formats.testing import libgguf
 
 # Numbers (float32, float16 or float64), or a ggml type and uint8 (..., bytes per row).
 Tensor = np.ndarray | tuple[str, np.ndarray]
@@ -112,7 +112,7 @@ def _quantize(weights: np.ndarray, ggml_type: str) -> np.ndarray:
         data = gguf.quants.quantize(weights, gguf.GGMLQuantizationType[ggml_type])
         return data.view(np.uint8)
     *rows, columns = weights.shape
-    data = libgguf.quantize_rows_raw(
+    data = libgguf().quantize_rows_raw(
         gguf.GGMLQuantizationType[ggml_type], weights, math.prod(rows), columns
     )
     return np.frombuffer(data, np.uint8).reshape(*rows, -1)
