@@ -14,6 +14,7 @@ The cache is $MLX_GGUF_SITES, or else mlx_gguf/sites in $XDG_CACHE_HOME or ~/.ca
 
 import argparse
 import contextlib
+import csv
 import fcntl
 import hashlib
 import importlib.metadata
@@ -165,16 +166,18 @@ def _check_files(folder: Path) -> list[tuple[str, str]]:
     for distribution in importlib.metadata.distributions(path=[str(folder)]):
         name = re.sub(r"[-_.]+", "-", distribution.metadata["Name"]).lower()
         installed.append((name, distribution.version))
-        if distribution.files is None:
+        # distribution.files would leave out what is missing, from Python 3.12 on.
+        record = distribution.read_text("RECORD")
+        if record is None:
             raise InstallError(f"{name}: pip left no list of its files")
-        for file in distribution.files:
+        for file, _, size in csv.reader(record.splitlines()):
             # pip moves scripts and data that lie outside the package folder.
-            if file.parts[0] == ".." or file.size is None:
+            if file.startswith("../") or not size:
                 continue
             path = folder / file
-            found = path.stat().st_size if path.exists() else "no file"
-            if found != file.size:
-                raise InstallError(f"{name}: {file}: expected {file.size} bytes, found {found}")
+            found = str(path.stat().st_size) if path.exists() else "no file"
+            if found != size:
+                raise InstallError(f"{name}: {file}: expected {size} bytes, found {found}")
     return sorted(installed)
 
 
