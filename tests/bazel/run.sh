@@ -31,7 +31,7 @@ flags() {
     platforms "$@"
     name=$1
     shift
-    platforms "$name, incompatible" "$@" --config=incompatible
+    platforms "$name, incompatible" --config=incompatible "$@"
 }
 
 status=0
@@ -43,7 +43,9 @@ for bazel in "$@"; do
     # Debian's 4.2.3 does not know its own version.
     "bazel no_version" | "bazel "[4-6].*) platforms "$version, WORKSPACE" ;;
     "bazel 7."*)
-        flags "$version, WORKSPACE" --enable_workspace --noenable_bzlmod
+        # The WORKSPACE that Bazel 7 puts before each uses native rules for repositories.
+        flags "$version, WORKSPACE" --enable_workspace --noenable_bzlmod \
+            --noincompatible_disable_native_repo_rules
         flags "$version, MODULE.bazel"
         ;;
     *) platforms "$version, MODULE.bazel" ;;

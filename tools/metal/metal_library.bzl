@@ -119,6 +119,9 @@ metal_library = rule(
             default = Label("//backends/mlx/metal:build_library"),
             executable = True,
         ),
+        # All actions run where the toolchain was found to. To say so action by action takes
+        # a parameter of actions.run that Bazel 4 lacks.
+        "_use_auto_exec_groups": attr.bool(default = False),
     },
     provides = [MetalLibraryInfo],
     toolchains = [METAL_TOOLCHAIN_TYPE],
