@@ -35,7 +35,7 @@ offline_4() {
 
 # offline_7 ROOT CACHE: prints the bazelrc of Debian's Bazel 7, for a MODULE.bazel and for a
 # WORKSPACE. Debian's modules are taken whatever version is asked for. Those that Bazel names
-# and Debian lacks become empty modules below CACHE: nothing loads them.
+# and Debian lacks become empty modules below CACHE: nothing is built of them.
 offline_7() {
     for folder in rules/cc rules/java rules/license rules/proto rules/python \
         tools/features tools/skylib tools/platforms; do
@@ -49,10 +49,17 @@ offline_7() {
         echo "common --override_repository=$name=/usr/share/bazel/$folder"
     done
     for name in apple_support buildozer protobuf zlib; do
-        mkdir -p "$2/modules/$name"
-        [ -s "$2/modules/$name/MODULE.bazel" ] ||
-            echo "module(name = \"$name\")" >"$2/modules/$name/MODULE.bazel"
+        stand_in "$2/modules/$name" "$name"
         echo "common --override_module=$name=$2/modules/$name"
+        echo "common --override_repository=$name=$2/modules/$name"
     done
     echo "common --override_repository=remote_coverage_tools=$1/third_party/bazel4/remote_coverage_tools"
+}
+
+# stand_in FOLDER NAME: makes a module in FOLDER with nothing but an empty target, all called NAME.
+stand_in() {
+    [ ! -e "$1/MODULE.bazel" ] || [ ! -e "$1/BUILD.bazel" ] || return 0
+    mkdir -p "$1"
+    echo "module(name = \"$2\")" >"$1/MODULE.bazel"
+    echo "filegroup(name = \"$2\", visibility = [\"//visibility:public\"])" >"$1/BUILD.bazel"
 }
