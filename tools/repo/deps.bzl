@@ -29,6 +29,8 @@ def mlx_gguf_python_repositories(requirements = None, python_version = None):
       requirements: label of a hash-locked requirements file, instead of this repository's.
       python_version: the Python that the file was locked for, such as "3.11".
     """
+    if bool(requirements) != bool(python_version):
+        fail("mlx_gguf: expected requirements and python_version or neither, found one of them")
     versions = [python_version] if requirements else _PYTHONS
     host_python(
         name = "mlx_gguf_python",
