@@ -30,7 +30,7 @@ offline_rc() {
 # offline_4 ROOT: prints the bazelrc of Debian's Bazel 4.
 offline_4() {
     echo "common --override_repository=rules_java=/usr/share/bazel/rules/java"
-    echo "common --override_repository=remote_coverage_tools=$1/third_party/bazel4/remote_coverage_tools"
+    echo "common '--override_repository=remote_coverage_tools=$1/third_party/bazel4/remote_coverage_tools'"
 }
 
 # offline_7 ROOT CACHE: prints the bazelrc of Debian's Bazel 7, for a MODULE.bazel and for a
@@ -50,10 +50,10 @@ offline_7() {
     done
     for name in apple_support buildozer protobuf zlib; do
         stand_in "$2/modules/$name" "$name"
-        echo "common --override_module=$name=$2/modules/$name"
-        echo "common --override_repository=$name=$2/modules/$name"
+        echo "common '--override_module=$name=$2/modules/$name'"
+        echo "common '--override_repository=$name=$2/modules/$name'"
     done
-    echo "common --override_repository=remote_coverage_tools=$1/third_party/bazel4/remote_coverage_tools"
+    echo "common '--override_repository=remote_coverage_tools=$1/third_party/bazel4/remote_coverage_tools'"
 }
 
 # stand_in FOLDER NAME: makes a module in FOLDER with nothing but an empty target, all called NAME.
