@@ -21,6 +21,7 @@ BASES = [
     ROOT / "backends/mlx/gguf/lowering",
     ROOT / "backends/mlx/metal",
     ROOT / "backends/mlx/runner",
+    ROOT / "third_party/pip",
 ]
 # What is made, and what belongs to others.
 NOT_OURS = re.compile(

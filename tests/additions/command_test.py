@@ -60,7 +60,7 @@ def test_a_module_and_two_labels(tmp_path):
     copy.add(f"{folder}/command/count.py", MODULE)
     copy.insert(
         f"{folder}/command/BUILD.bazel",
-        '        "demo": "demo.py"',
+        '        "export": "export.py"',
         '        "count": "count.py",\n',
     )
     copy.insert(f"{folder}/BUILD.bazel", 'alias(\n    name = "demo"', ALIAS)

@@ -136,7 +136,7 @@ def compile_library(
             objects = list(pool.map(compile_one, units))
         with written_whole(out.absolute(), 0o755) as temporary:
             # -Bsymbolic keeps a library to itself: each has a runtime of its own.
-            options = ["-shared", "-Wl,-Bsymbolic", "-pthread", "-o", temporary]
+            options = ["-shared", "-Wl,-Bsymbolic", "-pthread", "-o", str(temporary)]
             _run(shop, [*options, *objects, f"prepared/{_RUNTIME}", "-ldl"], "linking")
 
 
@@ -222,13 +222,13 @@ def _at_fixed_addresses() -> None:
     _PERSONALITY(_ADDR_NO_RANDOMIZE)
 
 
-def _compile(shop: Path, arguments: Sequence[str | Path], subject: str) -> None:
+def _compile(shop: Path, arguments: Sequence[str], subject: str) -> None:
     flags = [*_COMMON_FLAGS, *_MACHINE_FLAGS.get(platform.machine(), [])]
     _run(shop, [*flags, *arguments], subject)
 
 
-def _run(shop: Path, arguments: Sequence[str | Path], subject: str) -> None:
-    command = [*compiler().command, *map(str, arguments)]
+def _run(shop: Path, arguments: Sequence[str], subject: str) -> None:
+    command = [*compiler().command, *arguments]
     # g++ writes the working folder into what it makes, under the name that PWD gives it; and in a
     # precompiled header, the length of all variables shows.
     environment = {

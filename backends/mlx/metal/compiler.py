@@ -68,16 +68,20 @@ def find(environ: Mapping[str, str] = os.environ) -> Compiler:
     words = shlex.split(environ.get("CXX", "")) or ["g++"]
     # Programs come first ("ccache g++"), then options.
     programs = list(itertools.takewhile(lambda word: not word.startswith("-"), words))
-    paths = [shutil.which(program, path=environ.get("PATH")) for program in programs]
-    if None in paths or not paths:
-        missing = programs[paths.index(None)] if paths else "CXX"
-        raise CompileError(f"{missing}: expected g++, which compiles kernels, found no program")
-    command = (*map(os.path.abspath, paths), *words[len(paths) :])
+    command = [_absolute(program, environ) for program in programs or words[:1]]
+    command += words[len(command) :]
     _check(command, " ".join(words))
-    return Compiler(command, _output([*command, "--version"]).splitlines()[0])
+    return Compiler(tuple(command), _output([*command, "--version"]).splitlines()[0])
 
 
-def _check(command: tuple[str, ...], name: str) -> None:
+def _absolute(program: str, environ: Mapping[str, str]) -> str:
+    path = shutil.which(program, path=environ.get("PATH"))
+    if path is None:
+        raise CompileError(f"{program}: expected g++, which compiles kernels, found no program")
+    return os.path.abspath(path)
+
+
+def _check(command: Sequence[str], name: str) -> None:
     if not re.search(r"^gcc \d+$", _output([*command, "-x", "c++", "-E", "-"], _WHICH), re.M):
         raise CompileError(f"{name}: expected g++, which compiles kernels, found another compiler")
     with tempfile.TemporaryDirectory() as folder:
