@@ -177,7 +177,7 @@ class Anatomy:
 
 def _plain() -> GraphFile:
     """A program without kernels: slots of all kinds, two branches, a scan."""
-    x, _ = INPUTS
+    x, start = INPUTS
     file = GraphFile(
         chains=[[], [], [], []],
         constants={"weight": x + 1, "blocks": np.arange(8, dtype=np.uint8)},
@@ -186,7 +186,7 @@ def _plain() -> GraphFile:
         mutable=[x],
         temps=4,
         values=2,
-        int_inputs=1,
+        int_inputs=(start,),
     )
     start, rows = IntOrVid.from_vid(Vid(0)), IntOrVid.from_vid(Vid(1))
     literal = IntOrVid.from_literal
@@ -215,7 +215,7 @@ def _plain() -> GraphFile:
 
 def _kernel() -> GraphFile:
     """A program of one kernel, with arguments of all kinds."""
-    x, _ = INPUTS
+    x, start = INPUTS
     file = GraphFile(inputs=[x], outputs=[x])
     literal = IntOrVid.from_literal
     kernel = mlx_schema.MetalKernelNode(

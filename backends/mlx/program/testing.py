@@ -60,7 +60,8 @@ class GraphFile:
       constants: name to array; inputs: arrays that give shapes and dtypes; outputs: shapes and
         dtypes likewise. Constants get Tids from 0, then inputs, outputs, mutable buffers, temps.
       chains: lists of upstream's node dataclasses; chain 0 is the main chain.
-      int_inputs: how many ints follow the tensor inputs; they get Vids from 0.
+      int_inputs: the ints that follow the tensor inputs, which every call must give; they get Vids
+        from 0.
     """
 
     chains: list = field(default_factory=lambda: [[]])
@@ -70,7 +71,7 @@ class GraphFile:
     mutable: list[np.ndarray] = field(default_factory=list)
     temps: int = 0
     values: int = 0
-    int_inputs: int = 0
+    int_inputs: tuple[int, ...] = ()
     init_chain: int = -1
 
     def constant(self, index: int) -> Tid:
@@ -111,7 +112,7 @@ class GraphFile:
             main_chain_idx=0,
             init_chain_idx=self.init_chain,
             input_map=[slot(self.input(i).idx) for i in range(len(self.inputs))]
-            + [slot(i, kinds.IntValueSlot) for i in range(self.int_inputs)],
+            + [slot(i, kinds.IntValueSlot) for i in range(len(self.int_inputs))],
             output_map=[slot(self.output(i).idx) for i in range(len(self.outputs))],
             mutable_buffer_map=[slot(self.buffer(i).idx) for i in range(len(self.mutable))],
             named_slots=[
@@ -125,9 +126,9 @@ class GraphFile:
         store = NamedDataStore()
         for name, array in self.constants.items():
             store.add_named_data(name, array.tobytes(), alignment=16)
-        count = len(self.inputs) + self.int_inputs
+        count = len(self.inputs) + len(self.int_inputs)
         values = [_tensor(array) for array in self.inputs]
-        values += [exir_schema.EValue(exir_schema.Int(0)) for _ in range(self.int_inputs)]
+        values += [exir_schema.EValue(exir_schema.Int(value)) for value in self.int_inputs]
         values += [_tensor(array) for array in self.outputs]
         outputs = list(range(count, len(values)))
         plan = exir_schema.ExecutionPlan(

@@ -13,7 +13,11 @@ literal, slot = IntOrVid.from_literal, lambda index: IntOrVid.from_vid(Vid(index
 def kernel_file(**changes) -> GraphFile:
     """A program of one sound kernel call, with `changes` to its node."""
     file = GraphFile(
-        constants={"w": np.zeros((3, 4), np.uint8)}, inputs=[X], outputs=[X], values=1, int_inputs=1
+        constants={"w": np.zeros((3, 4), np.uint8)},
+        inputs=[X],
+        outputs=[X],
+        values=1,
+        int_inputs=(0,),
     )
     fields = dict(
         name="copy",

@@ -7,6 +7,9 @@ with `mlx.core` what ExecuTorch's `MLXInterpreter` computes, and writes its outp
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import prod
+
+import mlx.core as mx
 
 from backends.mlx.program.errors import ProgramError
 
@@ -30,3 +33,17 @@ def axis_of(axis: int, rank: int) -> int:
     if not -rank <= axis < rank:
         raise ProgramError("axis", f"-{rank} to {rank - 1}", axis)
     return axis % rank
+
+
+# The largest tensor that ExecuTorch's runtime makes from sizes of the program.
+_MAX_ALLOCATION_BYTES = 4 * 1024**3
+
+
+def check_allocation(shape: list[int], dtype: mx.Dtype) -> list[int]:
+    """`shape`. Raises ProgramError for one that ExecuTorch's `check_allocation_bounded` refuses."""
+    if any(size < 1 for size in shape):
+        raise ProgramError("result shape", "sizes of 1 or more", shape)
+    size = prod(shape) * dtype.size
+    if size > _MAX_ALLOCATION_BYTES:
+        raise ProgramError("result bytes", f"at most {_MAX_ALLOCATION_BYTES}", size)
+    return shape

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import mlx.core as mx
@@ -88,6 +89,8 @@ class Runner:
         if len(inputs) != len(self._plan.inputs):
             raise ProgramError("inputs", len(self._plan.inputs), len(inputs))
         values = dict(zip(self._plan.inputs, inputs, strict=True))
+        for position, (index, value) in enumerate(values.items()):
+            self._check_literal(position, index, value)
         for delegate, arguments in self._calls:
             interpreter = self._interpreters[delegate]
             record = interpreter.graph.record
@@ -118,6 +121,21 @@ class Runner:
         if value is None:
             raise ProgramError(f"value {index}", "an input or output of a delegate", record)
         return value
+
+    def _check_literal(self, position: int, index: int, value) -> None:
+        """Raises ProgramError for another number than the one that the program was made with.
+
+        ExecuTorch refuses it: a method's inputs that are no tensors are a part of the program.
+        """
+        expected = literal(self._plan.values[index].val)
+        what = f"input {position}"
+        if isinstance(expected, int):
+            value = to_int(value, what)
+        close = isinstance(expected, float) and math.isclose(
+            value, expected, rel_tol=1e-5, abs_tol=1e-4
+        )
+        if expected is not None and value != expected and not close:
+            raise ProgramError(what, expected, value)
 
     def _input(self, graph, position: int, slot, value) -> mx.array | int:
         what = f"input {position}"

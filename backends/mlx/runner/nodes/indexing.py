@@ -56,13 +56,27 @@ def gather(run, n):
 
 @node("ScatterAddNode")
 def scatter_add(run, n):
+    """Sizes broadcast as in MLX's C++ `scatter_add_axis`, which has no Python face."""
     x, indices, updates = run.tensor(n.x), run.tensor(n.indices), run.tensor(n.updates)
     axis = axis_of(n.axis, x.ndim)
+    if indices.ndim != x.ndim:
+        raise ProgramError("indices rank", x.ndim, indices.ndim)
     _check_indices(indices, x.shape[axis])
+    while updates.ndim > indices.ndim:
+        updates = mx.squeeze(updates, 0)
+    indices, updates = mx.broadcast_arrays(indices, updates)
+    # All but the axis: there, x and the indices have lengths of their own.
+    one = [1 if at == axis else size for at, size in enumerate(x.shape)]
+    other = [1 if at == axis else size for at, size in enumerate(indices.shape)]
+    common = list(mx.broadcast_shapes(one, other))
+
+    def whole(array: mx.array) -> mx.array:
+        return mx.broadcast_to(array, [*common[:axis], array.shape[axis], *common[axis + 1 :]])
+
+    x, indices, updates = whole(x), whole(indices), whole(updates)
     grid = list(mx.meshgrid(*(mx.arange(dim) for dim in indices.shape), indexing="ij"))
     grid[axis] = indices
-    window = tuple(slice(0, dim) for dim in indices.shape)
-    run.set(n.out, x.at[tuple(grid)].add(updates[window]))
+    run.set(n.out, x.at[tuple(grid)].add(updates.astype(x.dtype)))
 
 
 @node("SliceNode")

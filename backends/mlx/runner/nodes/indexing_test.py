@@ -46,12 +46,36 @@ def test_gather_of_two_axes(tmp_path):
 
 
 def test_scatter_add_accumulates(tmp_path):
-    x, updates = reals(4, 3), reals(3, 2)
-    indices = np.array([[0, 3], [0, 3], [1, 0]], np.int64)
+    x, updates = reals(4, 3), reals(5, 3)
+    indices = np.array([[0, 3, 1], [0, 3, 1], [1, 0, 2], [-1, 0, 0], [2, 2, 2]], np.int64)
     expected = x.copy()
-    np.add.at(expected, (indices, np.arange(2)), updates)
+    np.add.at(expected, (indices, np.arange(3)), updates)
     operands = {"x": x, "indices": indices, "updates": updates}
     check(tmp_path, "ScatterAddNode", operands, expected, axis=0)
+
+
+def test_scatter_add_broadcasts_all_but_the_axis(tmp_path):
+    x, updates = reals(4, 3), reals(1, 1, 3)
+    indices = np.array([[2], [2]], np.int64)
+    expected = x.copy()
+    expected[2] += 2 * updates[0, 0]
+    operands = {"x": x, "indices": indices, "updates": updates}
+    check(tmp_path, "ScatterAddNode", operands, expected, axis=0)
+
+
+@pytest.mark.parametrize(
+    "indices, updates, message",
+    [
+        ((3, 3), (4, 3), "operands that MLX accepts"),
+        ((3, 2), (3, 2), "operands that MLX accepts"),
+        ((3,), (3,), "indices rank: expected 2, found 1"),
+    ],
+)
+def test_scatter_add_of_sizes_that_do_not_fit(tmp_path, indices, updates, message):
+    x = reals(4, 3)
+    operands = {"x": x, "indices": np.zeros(indices, np.int64), "updates": reals(*updates)}
+    with pytest.raises(ProgramError, match=message):
+        check(tmp_path, "ScatterAddNode", operands, x, axis=0)
 
 
 def test_slice_update(tmp_path):

@@ -5,8 +5,13 @@ Division and modulo are Python's: the quotient is floored, the remainder has the
 
 from __future__ import annotations
 
+import mlx.core as mx
+
 from backends.mlx.program.errors import ProgramError
 from backends.mlx.runner.registry import axis_of, node
+
+# Of narrower types C++ would read what lies behind the item.
+_WHOLE_INTS = (mx.int32, mx.uint32, mx.int64, mx.uint64)
 
 
 @node("AddIntNode")
@@ -49,4 +54,11 @@ def sym_size(run, n):
 
 @node("ItemIntNode")
 def item_int(run, n):
-    run.set_int(n.out, int(run.tensor(n.x).item()))
+    """The low 32 bits of the item, as C++ reads them."""
+    x = run.tensor(n.x)
+    if x.dtype not in _WHOLE_INTS:
+        raise ProgramError("dtype", "integers of 32 or 64 bits", x.dtype)
+    if x.size != 1:
+        raise ProgramError("elements", 1, x.size)
+    low = int(x.item()) & 0xFFFFFFFF
+    run.set_int(n.out, low - (low >> 31 << 32))

@@ -1,4 +1,7 @@
-"""Reductions, scans along an axis, and sorting. An empty list of axes means all of them."""
+"""Reductions, scans along an axis, and sorting.
+
+An empty list of axes means all of them, but to LogSumExpNode none, as in ExecuTorch's C++.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,6 @@ from backends.mlx.runner.registry import node
 _REDUCTIONS = {
     "AllNode": mx.all,
     "AnyNode": mx.any,
-    "LogSumExpNode": mx.logsumexp,
     "MaxNode": mx.max,
     "MeanNode": mx.mean,
     "MedianNode": mx.median,
@@ -63,6 +65,11 @@ for _register, _functions in (
 ):
     for _name, _function in _functions.items():
         _register(_name, _function)
+
+
+@node("LogSumExpNode")
+def logsumexp(run, n):
+    run.set(n.out, mx.logsumexp(run.tensor(n.x), axis=list(n.axes), keepdims=n.keepdims))
 
 
 @node("CumsumNode")

@@ -7,7 +7,7 @@ from itertools import accumulate
 import mlx.core as mx
 
 from backends.mlx.program.errors import ProgramError
-from backends.mlx.runner.registry import axis_of, node
+from backends.mlx.runner.registry import axis_of, check_allocation, node
 
 
 @node("ReshapeNode")
@@ -75,7 +75,11 @@ def repeat(run, n):
     repeats = run.integer(n.repeats)
     if repeats <= 0:
         raise ProgramError("repeats", "1 or more", repeats)
-    run.set(n.out, mx.repeat(run.tensor(n.x), repeats, axis=n.axis))
+    x = run.tensor(n.x)
+    shape = list(x.shape)
+    shape[axis_of(n.axis, x.ndim)] *= repeats
+    check_allocation(shape, x.dtype)
+    run.set(n.out, mx.repeat(x, repeats, axis=n.axis))
 
 
 @node("ConcatenateNode")

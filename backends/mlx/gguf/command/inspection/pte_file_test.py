@@ -66,7 +66,7 @@ def _program(tmp_path_factory: pytest.TempPathFactory) -> Program:
         outputs=[np.zeros((2, 3), np.float32)],
         mutable=[np.zeros((1, 4, 8), np.float16)],
         values=1,
-        int_inputs=1,
+        int_inputs=(0,),
     )
     file.chains[0] += [_kernel(file, "gguf_q4_k_qmv", 64)] * 3
     file.chains[0] += [_kernel(file, "gguf_q4_k_qmv", 32), _kernel(file, "own", 32)]
