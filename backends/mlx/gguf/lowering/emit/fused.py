@@ -101,7 +101,6 @@ def _emit_by_rows(
         P,
         operands.rows,
         [(partial(prepare, kernel), first, last) for kernel, first, last in ranges],
-        lambda: rows.emit_empty(P, operands.out, operands.shape, operands.dtype),
     )
 
 

@@ -7,8 +7,6 @@ give zeros.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from executorch.backends.mlx.builder.op_helpers import torch_dtype_to_scalar_type
 from executorch.backends.mlx.builder.program_builder import MLXProgramBuilder
@@ -27,7 +25,6 @@ from executorch.backends.mlx.serialization.mlx_graph_schema import (
 from backends.mlx.common.dtypes import dtype_name
 from backends.mlx.common.errors import InputError
 from backends.mlx.gguf import formats
-from backends.mlx.gguf.lowering.emit import rows
 from backends.mlx.gguf.lowering.emit.operands import Operands
 from backends.mlx.gguf.lowering.emit.quantized import QuantizedWeight
 from backends.mlx.gguf.lowering.emit.state import DelegateState, Repacked
@@ -41,17 +38,14 @@ def emit_linear(P: MLXProgramBuilder, operands: Operands, repacked: Repacked) ->
     constants = _constants(P, repacked, dtype)
     tid = P.slot_to_tid
 
-    def emit() -> None:
-        x, found = _promoted(P, operands, weight, dtype)
-        out = tid(operands.out)
-        fields = _fields(P, constants, weight)
-        P.emit(QuantizedMatmulNode(x=tid(x), out=out, transpose=True, **fields))
-        if operands.bias is not None:
-            P.emit(AddNode(a=tid(operands.out), b=tid(operands.bias), out=tid(operands.out)))
-            found = torch.promote_types(found, operands.bias_dtype)
-        _emit_cast(P, operands, found)
-
-    _emit_unless_empty(P, operands, emit)
+    x, found = _promoted(P, operands, weight, dtype)
+    out = tid(operands.out)
+    fields = _fields(P, constants, weight)
+    P.emit(QuantizedMatmulNode(x=tid(x), out=out, transpose=True, **fields))
+    if operands.bias is not None:
+        P.emit(AddNode(a=tid(operands.out), b=tid(operands.bias), out=tid(operands.out)))
+        found = torch.promote_types(found, operands.bias_dtype)
+    _emit_cast(P, operands, found)
 
 
 def emit_experts(P: MLXProgramBuilder, operands: Operands, repacked: Repacked) -> None:
@@ -61,22 +55,19 @@ def emit_experts(P: MLXProgramBuilder, operands: Operands, repacked: Repacked) -
     constants = _constants(P, repacked, dtype)
     tid = P.slot_to_tid
 
-    def emit() -> None:
-        x, found = _promoted(P, operands, weight, dtype)
-        P.emit(
-            GatherQmmNode(
-                x=tid(x),
-                rhs_indices=tid(operands.indices),
-                out=tid(operands.out),
-                transpose=True,
-                **_fields(P, constants, weight),
-            )
+    x, found = _promoted(P, operands, weight, dtype)
+    P.emit(
+        GatherQmmNode(
+            x=tid(x),
+            rhs_indices=tid(operands.indices),
+            out=tid(operands.out),
+            transpose=True,
+            **_fields(P, constants, weight),
         )
-        _emit_cast(P, operands, found)
-        if operands.is_column:
-            _emit_reshape(P, operands)
-
-    _emit_unless_empty(P, operands, emit)
+    )
+    _emit_cast(P, operands, found)
+    if operands.is_column:
+        _emit_reshape(P, operands)
 
 
 def emit_embedding(P: MLXProgramBuilder, operands: Operands, repacked: Repacked) -> None:
@@ -85,20 +76,17 @@ def emit_embedding(P: MLXProgramBuilder, operands: Operands, repacked: Repacked)
     weight = repacked.weight
     constants = _constants(P, repacked, dtype)
 
-    def emit() -> None:
-        taken = {key: _take(P, slot, operands.source) for key, slot in constants.items()}
-        P.emit(
-            DequantizeNode(
-                out=P.slot_to_tid(operands.out),
-                dtype=torch_dtype_to_scalar_type(dtype),
-                **_fields(P, taken, weight),
-            )
+    taken = {key: _take(P, slot, operands.source) for key, slot in constants.items()}
+    P.emit(
+        DequantizeNode(
+            out=P.slot_to_tid(operands.out),
+            dtype=torch_dtype_to_scalar_type(dtype),
+            **_fields(P, taken, weight),
         )
-        _emit_cast(P, operands, dtype)
-        if not operands.leading:
-            _emit_reshape(P, operands)
-
-    _emit_unless_empty(P, operands, emit)
+    )
+    _emit_cast(P, operands, dtype)
+    if not operands.leading:
+        _emit_reshape(P, operands)
 
 
 def _compute_dtype(P: MLXProgramBuilder, activation: torch.dtype) -> torch.dtype:
@@ -180,12 +168,3 @@ def _emit_reshape(P: MLXProgramBuilder, operands: Operands) -> None:
     """Gives the output the shape that the graph's node has."""
     out = P.slot_to_tid(operands.out)
     P.emit(ReshapeNode(x=out, out=P.slot_to_tid(operands.out), shape=operands.shape))
-
-
-def _emit_unless_empty(P: MLXProgramBuilder, operands: Operands, emit: Callable[[], None]) -> None:
-    rows.emit_by_rows(
-        P,
-        operands.rows,
-        [(lambda: emit, 1, None)],
-        lambda: rows.emit_empty(P, operands.out, operands.shape, operands.dtype),
-    )

@@ -104,7 +104,7 @@ def test_bias_and_dynamic_rows():
         dynamic_shapes=({0: Dim("rows", max=32)},),
     )
     assert exported.nodes()["AddNode"] == 1
-    for count in (0, 1, 20):
+    for count in (1, 20):
         x = random((count, 256), torch.float32)
         assert_product(exported(x), "Q4_K", blocks, x, torch.float32, bias)
 

@@ -14,13 +14,12 @@ from typing import TypeAlias
 
 import sympy
 import torch
-from executorch.backends.mlx.builder.op_helpers import emit_if_else, torch_dtype_to_scalar_type
+from executorch.backends.mlx.builder.op_helpers import emit_if_else
 from executorch.backends.mlx.builder.program_builder import MLXProgramBuilder
 from executorch.backends.mlx.builder.slot_manager import IdSpace, IdType, Slot
 from executorch.backends.mlx.serialization.mlx_graph_schema import (
     AddIntNode,
     FloorDivideIntNode,
-    FullNode,
     IntOrVid,
     MultiplyIntNode,
     SymSizeNode,
@@ -28,6 +27,8 @@ from executorch.backends.mlx.serialization.mlx_graph_schema import (
 from torch.fx import Node
 from torch.utils._sympy.numbers import int_oo
 from torch.utils._sympy.value_ranges import ValueRanges, bound_sympy
+
+from backends.mlx.common.errors import InputError
 
 Size: TypeAlias = int | torch.SymInt
 
@@ -136,22 +137,30 @@ def bounds(sizes: Sequence[Size]) -> Bounds:
 
 
 def _widened(found: ValueRanges) -> ValueRanges:
-    """`found`, from 0 where torch may have raised the lower bound.
+    """`found`, from 1 where torch may have raised the lower bound.
 
     torch.export assumes that a dynamic size is neither 0 nor 1, and its decompositions drop a
-    smaller minimum that the user declared (`Dim(min=1)` becomes [2, ...]). Sizes 0 and 1 still
-    come at run time: the decode step of a language model is M = 1.
+    smaller minimum that the user declared (`Dim(min=1)` becomes [2, ...]). Size 1 still comes at
+    run time: the decode step of a language model is M = 1. Size 0 does not: ExecuTorch's runtime
+    makes no tensor without elements.
     """
-    return ValueRanges(0 if found.lower <= 2 else found.lower, found.upper)
+    return ValueRanges(1 if found.lower <= 2 else found.lower, found.upper)
 
 
 @dataclass(frozen=True)
 class Rows:
-    """The number of rows of an operand: as torch's size, and as the value at run time."""
+    """The number of rows of an operand: as torch's size, and as the value at run time.
+
+    Raises InputError where there are none.
+    """
 
     sizes: Sizes
     count: Size
     value: IntOrVid
+
+    def __post_init__(self) -> None:
+        if self.count == 0:
+            raise InputError("operator with a GGUF weight: expected at least one row, found none")
 
     def tiles(self, tile: int) -> IntOrVid:
         """How many tiles of `tile` rows hold them."""
@@ -162,7 +171,6 @@ def emit_by_rows(
     P: MLXProgramBuilder,
     rows: Rows,
     ranges: Sequence[tuple[Callable[[], Callable[[], None]], int, int | None]],
-    emit_empty: Callable[[], None],
 ) -> None:
     """Emits the one of `ranges` that the number of rows falls in.
 
@@ -170,12 +178,9 @@ def emit_by_rows(
         ranges: (prepare, first, last), ascending from 1 and without gaps; last None: no end.
             `prepare` emits what a choice needs computed, and returns what emits the choice
             itself. Ranges outside the bounds of `rows` are not prepared.
-        emit_empty: called for 0 rows.
     """
     limits = bounds([rows.count])
     branches = [(first, prepare()) for prepare, first, last in ranges if limits.meet(first, last)]
-    if limits.lower == 0:
-        branches.insert(0, (0, emit_empty))
     at_least = {
         first: rows.sizes.floor_div(rows.count, rows.value, first) if first > 1 else rows.value
         for first, _ in branches[1:]
@@ -190,15 +195,3 @@ def _emit_branches(P, branches, at_least):
         emit()
     else:
         emit_if_else(P, at_least[first], emit, lambda: _emit_branches(P, branches[:-1], at_least))
-
-
-def emit_empty(P: MLXProgramBuilder, out: Slot, shape: list[IntOrVid], dtype: torch.dtype) -> None:
-    """Emits an array without elements: a Metal grid may not be empty, so no kernel makes one."""
-    P.emit(
-        FullNode(
-            out=P.slot_to_tid(out),
-            shape=shape,
-            v=P.to_float_or_vid(0.0),
-            scalar_type=torch_dtype_to_scalar_type(dtype),
-        )
-    )

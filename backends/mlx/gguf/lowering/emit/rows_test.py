@@ -20,8 +20,8 @@ def test_static(sizes, product):
 @pytest.mark.parametrize(
     "dims, lower, upper",
     [
-        ((Dim("a", max=8), 5), 0, 40),
-        ((Dim("a", min=1, max=8), Dim("b", min=1, max=6)), 0, 48),
+        ((Dim("a", max=8), 5), 5, 40),
+        ((Dim("a", min=1, max=8), Dim("b", min=1, max=6)), 1, 48),
         ((Dim("a", min=3, max=8), Dim("b", min=4, max=6)), 12, 48),
         ((Dim("a", min=3), 5), 15, None),
     ],

@@ -137,12 +137,10 @@ def test_dynamic_number_of_indices(mode, top_k):
         # Of the arguments (*inputs).
         dynamic_shapes=(({0: tokens}, {0: tokens}),),
     )
-    for count in (0, 1, 8, 9, 40):
+    for count in (1, 8, 9, 40):
         x, indices = random((count, 1, 1, 256), torch.float32), choose(count, top_k)
         found = exported(x, indices)
         assert found.shape == (count, top_k, 1, 5)
-        if count == 0:
-            continue
         assert_expert_product(found, "Q4_K", blocks, x, indices, torch.float32)
         if mode == "fused":
             operation = kernels.expert_for_rows(count * top_k, EXPERTS)
@@ -158,12 +156,11 @@ def test_dynamic_batch(forward, mode):
     exported = export(
         forward, blocks, "Q4_K", torch.float32, *inputs, mode=mode, dynamic_shapes=shapes
     )
-    for count in (0, 1, 20):
+    for count in (1, 20):
         x, indices = random((count, 256), torch.float32), choose(count)
         found = exported(x, indices)
         assert found.shape == (count, 5)
-        if count:
-            assert_expert_product(found, "Q4_K", blocks, x, indices, torch.float32)
+        assert_expert_product(found, "Q4_K", blocks, x, indices, torch.float32)
 
 
 @pytest.mark.parametrize("count", [6, 20])
