@@ -12,9 +12,8 @@ from backends.mlx.gguf.model.program import Exported
 from backends.mlx.program import Program
 
 _CUSTOM_KERNELS = """\
-This program runs custom Metal kernels. ExecuTorch's macOS wheels allow that; a runtime of your
-own must be built with ET_MLX_ALLOW_CUSTOM_KERNEL_EXECUTION (docs/deployment.md says what it
-means)."""
+This program runs custom Metal kernels. ExecuTorch's runtime allows that unless it was built with
+ET_MLX_ALLOW_CUSTOM_KERNEL_EXECUTION off (docs/deployment.md says what it means)."""
 
 
 def text(file: GGUFFile, exported: Exported, seconds: float, peak_bytes: int) -> str:

@@ -32,8 +32,10 @@ Keys of a program:
     kernels     [{name, type, operation, bias, template, grid, threadgroup, uses}]; type and
                 operation are null for a kernel that is not this project's; a size that comes at
                 run time is null
-    constants   {count, bytes, names, groups: [{holds, type, count, bytes}], largest: the 8
-                largest}, each counted once, under however many names.
+    constants   {count, bytes, names, alignment, groups: [{holds, type, count, bytes}], largest: the
+                8 largest}, each counted once, under however many names. alignment: the largest
+                power of two that divides all their offsets; from 16384 on, Apple's page, MLX takes
+                them from a mapped file without a copy.
                 holds: "gguf" (blocks that kernels read; type is their GGUF type), the mode of
                 MLX's quantization whose quants, scales or biases it has ("affine", "mxfp4",
                 "nvfp4", ...) or "dense"; type is then the dtype

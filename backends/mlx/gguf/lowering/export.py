@@ -19,6 +19,7 @@ from executorch.backends.mlx.partitioner import MLXPartitioner
 from executorch.exir import (
     EdgeCompileConfig,
     EdgeProgramManager,
+    ExecutorchBackendConfig,
     to_edge_transform_and_lower,
 )
 from executorch.exir._serialize import _named_data_store
@@ -31,6 +32,9 @@ from backends.mlx.gguf import formats
 from backends.mlx.gguf.lowering import handlers
 from backends.mlx.gguf.lowering.match import weights
 from backends.mlx.gguf.lowering.mode import AffineDtype, Mode, use_mode
+
+# Of Apple's processors. MLX takes mapped memory that starts at a page, and copies other memory.
+PAGE_BYTES = 16384
 
 
 class LoweringError(InputError):
@@ -96,7 +100,7 @@ def export_module(
             # ExecuTorch lets a program carry named data, but only backends add to it publicly.
             edge._named_data_store.add_named_data(name, data)
         on_stage("serializing")
-        program = edge.to_executorch()
+        program = edge.to_executorch(ExecutorchBackendConfig(segment_alignment=PAGE_BYTES))
     if path is None:
         return program.buffer
     on_stage("writing")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from math import prod
 from typing import Any
 
@@ -167,7 +168,10 @@ def _constant_table(constants: dict[str, Any]) -> str:
     rows.append(
         (f"all, under {constants['names']:,} names", constants["count"], constants["bytes"])
     )
-    return tables.render(("constants", "count", "bytes"), rows)
+    table = tables.render(("constants", "count", "bytes"), rows)
+    if constants["alignment"] is None:
+        return table
+    return f"{table}\nat multiples of {constants['alignment']:,} bytes in the file"
 
 
 def _held(holds: str, kind: str) -> str:
@@ -351,6 +355,12 @@ def _sizes(values) -> tuple[int | None, ...]:
     return tuple(None if isinstance(size, Vid) else size for size in chosen)
 
 
+def _alignment(offsets: Iterable[int]) -> int | None:
+    """The largest power of two that all offsets are multiples of; None where there are none."""
+    common = math.gcd(*offsets)
+    return common & -common or None
+
+
 def _constants(tensors: list[dict[str, Any]]) -> dict[str, Any]:
     # By place, as equal constants of different names are stored once.
     stored = {(tensor["offset"], tensor["bytes"]): tensor for tensor in reversed(tensors)}
@@ -361,6 +371,7 @@ def _constants(tensors: list[dict[str, Any]]) -> dict[str, Any]:
         "count": len(stored),
         "bytes": sum(tensor["bytes"] for tensor in stored.values()),
         "names": len(tensors),
+        "alignment": _alignment(tensor["offset"] for tensor in stored.values()),
         "groups": [
             {"holds": holds, "type": type_, "count": len(sizes), "bytes": sum(sizes)}
             for (holds, type_), sizes in groups.items()

@@ -146,6 +146,10 @@ def test_constants(found: dict) -> None:
     }
     assert [item["name"] for item in constants["largest"]] == ["blocks", "norm"]
     assert [item["name"] for item in found["tensors"]] == ["blocks", "norm", "same"]
+    offsets = [item["offset"] for item in found["tensors"]]
+    alignment = constants["alignment"]
+    assert alignment >= 16 and not any(offset % alignment for offset in offsets)
+    assert any(offset % (2 * alignment) for offset in offsets)
     assert found["tensors"][0]["shape"] == [3, 144]
 
 
@@ -179,6 +183,7 @@ def test_tables(found: dict, program: Program, capsys: pytest.CaptureFixture) ->
         "3",
     ] in rows
     assert ["all,", "under", "3", "names", "2", "448"] in rows
+    assert f"at multiples of {found['constants']['alignment']:,} bytes in the file" in out
     assert ["mlx_gguf/tokenizer.json", "7"] in rows
 
 
@@ -256,6 +261,8 @@ def test_fused_program(tmp_path: Path) -> None:
     assert [
         (kernel["type"], kernel["operation"], kernel["bias"]) for kernel in found["kernels"]
     ] == [("Q4_K", "gather", False), ("Q8_0", "qmv", True), ("Q4_K", "qmv", False)]
+    # MLX takes what starts at a page of a mapped file without a copy.
+    assert found["constants"]["alignment"] >= 16384
     groups = {group["type"]: group for group in found["constants"]["groups"]}
     assert groups["Q4_K"] == {"holds": "gguf", "type": "Q4_K", "count": 1, "bytes": 48 * 144}
     assert groups["Q8_0"]["bytes"] == 256 * 8 * 34 and groups["float32"]["holds"] == "dense"
