@@ -97,7 +97,8 @@ def test_every_unit_is_compiled_ahead_of_time(built):
     assert prebuilt == {f"{name}.{build}.so" for name in names for build in metal.BUILDS}
     for found, unit in zip(BUILT, built, strict=True):
         for build in metal.BUILDS:
-            assert metal.library_of(unit, build) == HERE / f"{found.fmt.name.lower()}.{build}.so"
+            name = f"{found.fmt.name.lower()}.{build}.so"
+            assert metal.library_of(unit, build).name == name
 
 
 def test_types_bzl_lists_each_type_with_its_headers():
