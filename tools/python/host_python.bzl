@@ -61,7 +61,7 @@ def find_python(ctx, versions):
     """Finds a Python of the host, of one of these versions (["3.11"]), with pip and venv.
 
     MLX_GGUF_PYTHON, python3.11 and so on, and python3 are tried in this order; fails with
-    what each of them was when none fits. `bazelw` looks for the same.
+    what each of them was when none fits. `bazelw` looks for all of them but python3.
 
     Returns:
       struct(path, version): of the interpreter, and the one of `versions` that it is.

@@ -113,8 +113,8 @@ def compile_library(
 ) -> None:
     """Writes one shared library with all `units`, compiled on all cores, to `out`.
 
-    build: one of BUILDS. prepared: the folder that `prepare` made for it; without one, that of
-    the cache is used.
+    build: one of BUILDS. prepared: the folder that `prepare_build` made for it; without one, that
+    of the cache is used.
 
     Raises:
         CompileError: the compiler refused a unit.

@@ -64,6 +64,8 @@ def find(environ: Mapping[str, str] = os.environ) -> Compiler:
     """
     if _DECLARED.exists():
         found = json.loads(_DECLARED.read_text())
+        if not found["command"]:
+            raise CompileError("expected a build for Linux, which compiles kernels, found another")
         return Compiler(tuple(found["command"]), found["version"])
     words = shlex.split(environ.get("CXX", "")) or ["g++"]
     # Programs come first ("ccache g++"), then options.

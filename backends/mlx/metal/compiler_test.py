@@ -66,6 +66,13 @@ def test_unfit(environ: dict[str, str], tmp_path: Path, text: str, found: str) -
     assert "\n" not in str(caught.value)
 
 
+def test_a_build_without_one(environ: dict[str, str], not_of_a_build: Path) -> None:
+    """A Mac's: see host_compiler.bzl."""
+    not_of_a_build.write_text(json.dumps({"command": [], "version": "none"}))
+    with pytest.raises(CompileError, match="expected a build for Linux"):
+        find(environ)
+
+
 @pytest.mark.parametrize("name", ["absent++", "--flag"])
 def test_none(environ: dict[str, str], name: str) -> None:
     with pytest.raises(CompileError, match="found no program"):

@@ -131,10 +131,7 @@ class Runner:
         what = f"input {position}"
         if isinstance(expected, int):
             value = to_int(value, what)
-        close = isinstance(expected, float) and math.isclose(
-            value, expected, rel_tol=1e-5, abs_tol=1e-4
-        )
-        if expected is not None and value != expected and not close:
+        if expected is not None and not _is_same(value, expected):
             raise ProgramError(what, expected, value)
 
     def _input(self, graph, position: int, slot, value) -> mx.array | int:
@@ -157,6 +154,17 @@ class Runner:
         # ExecuTorch casts to the dtype of the method's own tensor; so does this.
         tensor = self._plan.values[index].val
         return result.astype(scalar_type(tensor.scalar_type, f"{what} dtype").mlx)
+
+
+def _is_same(value, expected) -> bool:
+    """Whether an input is the program's own, as ExecuTorch's `Method::set_input` compares them."""
+    if not isinstance(expected, float):
+        return value == expected
+    if not isinstance(value, (int, float)):
+        return False
+    if math.isfinite(value) and math.isfinite(expected):
+        return abs(value - expected) <= 1e-4 + 1e-5 * abs(expected)
+    return value == expected or (math.isnan(value) and math.isnan(expected))
 
 
 def _delegate_calls(method) -> list[tuple[int, tuple[int, ...]]]:

@@ -1,5 +1,7 @@
 """Exported torch modules: the Runner's outputs against eager ones."""
 
+import math
+
 import mlx.core as mx
 import numpy as np
 import pytest
@@ -19,6 +21,7 @@ from backends.mlx.program.testing import (
     to_edge_transform_and_lower,
 )
 from backends.mlx.runner import Runner, interpreter
+from backends.mlx.runner import runner as runner_module
 
 torch.manual_seed(0)
 
@@ -279,6 +282,26 @@ def test_partly_lowered_program_is_refused(tmp_path):
     export(tmp_path / "a.pte", Chain(lambda x: (2.0**x).cos()), (torch.randn(4),))
     with pytest.raises(ProgramError, match=r"MLX delegate, found aten::pow.Scalar_out"):
         Runner(tmp_path / "a.pte")
+
+
+@pytest.mark.parametrize(
+    "value, expected, same",
+    [
+        (1.0001, 1.0, True),
+        (1.001, 1.0, False),
+        (1e6 + 10, 1e6, True),
+        (1, 1.0, True),
+        (math.nan, math.nan, True),
+        (math.inf, math.inf, True),
+        (-math.inf, math.inf, False),
+        (math.nan, 1.0, False),
+        ("1.0", 1.0, False),
+        ("mean", "mean", True),
+        ("mean", "sum", False),
+    ],
+)
+def test_inputs_that_are_part_of_the_program(value, expected, same):
+    assert runner_module._is_same(value, expected) == same
 
 
 @pytest.mark.parametrize("kind", ["torch", "numpy", "mlx"])

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
-from math import prod
+from math import gcd, prod
 from typing import Any
 
 from backends.mlx.gguf.card import CARD
@@ -357,7 +356,7 @@ def _sizes(values) -> tuple[int | None, ...]:
 
 def _alignment(offsets: Iterable[int]) -> int | None:
     """The largest power of two that all offsets are multiples of; None where there are none."""
-    common = math.gcd(*offsets)
+    common = gcd(*offsets)
     return common & -common or None
 
 
