@@ -47,6 +47,9 @@ class GGUFFile:
         metadata: key -> value. Scalars are Python numbers, strings str, arrays of strings a
             tuple of str, other arrays a read-only numpy view on the map.
         tensors: name -> GGUFTensorInfo, in the files' order.
+        keys_read: the keys that `require` and `optional` were asked for. What no reader asked
+            for has no part in the model, see `model/keys.py`.
+        warnings: one line each: what is odd about the file and was understood all the same.
 
     Raises:
         GGUFError: a path cannot be mapped, anything in a file is not as the format says, or the
@@ -60,6 +63,14 @@ class GGUFFile:
         self.version = parts[0].version
         self.metadata: Mapping[str, Any] = MappingProxyType(parts[0].metadata)
         self.tensors: Mapping[str, GGUFTensorInfo] = MappingProxyType(_merge(parts))
+        self.keys_read: set[str] = set()
+        self.warnings: list[str] = []
+
+    def warn(self, subject: str, text: str) -> None:
+        """Adds `SUBJECT: TEXT` to the warnings, once; `subject` is a key or a tensor."""
+        line = f"{subject}: {text}"
+        if line not in self.warnings:
+            self.warnings.append(line)
 
     def require(self, key: str, kind: type[T]) -> T:
         """The metadata value of `key`.
@@ -71,6 +82,7 @@ class GGUFFile:
         Raises:
             GGUFError: the key is missing or its value is of another kind.
         """
+        self.keys_read.add(key)
         if key not in self.metadata:
             raise GGUFError(self.path, _subject(key), _KINDS[kind], "no such key")
         return _checked(self.path, self.metadata, key, kind)
@@ -81,6 +93,7 @@ class GGUFFile:
         Raises:
             GGUFError: the value is not of `kind`, see `require`.
         """
+        self.keys_read.add(key)
         return self.require(key, kind) if key in self.metadata else default
 
 
