@@ -38,6 +38,8 @@ class ModelCard:
         max_seq_len: how many tokens the cache holds.
         prefill_chunk: the most tokens that one call takes.
         vocab_size: how many logits there are.
+        ignored_keys: keys of the GGUF file that were passed by on request.
+        warnings: what was odd about that file.
     """
 
     version: str
@@ -48,6 +50,8 @@ class ModelCard:
     max_seq_len: int
     prefill_chunk: int
     vocab_size: int
+    ignored_keys: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @classmethod
     def parse(cls, path: Path, data: bytes) -> ModelCard:
@@ -64,14 +68,24 @@ class ModelCard:
             raise damaged(path, CARD, "an object", type(values).__name__)
         known: dict[str, Any] = {}
         for field in dataclasses.fields(cls):
-            kind = {"str": str, "int": int}[str(field.type)]
             value: Any = values.get(field.name)
+            if field.default is not dataclasses.MISSING:
+                known[field.name] = _texts(path, field.name, values.get(field.name, []))
+                continue
+            kind = {"str": str, "int": int}[str(field.type)]
             if type(value) is not kind or isinstance(value, int) and value < 1:
                 expected = "a string" if kind is str else "a number of at least 1"
                 found = repr(value) if field.name in values else "no such key"
                 raise damaged(path, f"{CARD}: {field.name}", expected, found)
             known[field.name] = value
         return cls(**known)
+
+
+def _texts(path: Path, name: str, value: Any) -> tuple[str, ...]:
+    """A list of strings, which programs of earlier versions have not."""
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise damaged(path, f"{CARD}: {name}", "a list of strings", repr(value))
+    return tuple(value)
 
 
 def damaged(path: Path, subject: str, expected: str, found: str) -> ModelFileError:

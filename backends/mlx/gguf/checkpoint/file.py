@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeVar
@@ -64,7 +64,20 @@ class GGUFFile:
         self.metadata: Mapping[str, Any] = MappingProxyType(parts[0].metadata)
         self.tensors: Mapping[str, GGUFTensorInfo] = MappingProxyType(_merge(parts))
         self.keys_read: set[str] = set()
-        self.warnings: list[str] = []
+        self.warnings = [warning for part in parts for warning in part.warnings]
+
+    def ignore(self, keys: Collection[str]) -> None:
+        """Goes on as if the file had none of these keys.
+
+        Raises:
+            GGUFError: it has not.
+        """
+        for key in keys:
+            if key not in self.metadata:
+                raise GGUFError(self.path, _subject(key), "a key to ignore", "no such key")
+            self.warn(key, "ignored, as was asked")
+        kept = {key: value for key, value in self.metadata.items() if key not in keys}
+        self.metadata = MappingProxyType(kept)
 
     def warn(self, subject: str, text: str) -> None:
         """Adds `SUBJECT: TEXT` to the warnings, once; `subject` is a key or a tensor."""
@@ -103,7 +116,8 @@ def _read_parts(path: Path) -> list[reader.Part]:
     if _SPLIT_COUNT not in opened.metadata:
         return [opened]
     count = _split_value(opened, _SPLIT_COUNT)
-    if count == 1:
+    # Parts put together again have 0.
+    if count <= 1:
         return [opened]
     name = _SPLIT_NAME.fullmatch(path.name)
     number = _split_value(opened, _SPLIT_NO)
@@ -175,7 +189,7 @@ def _split_value(part: reader.Part, key: str) -> int:
             part.path, _subject(key), "it in every part of a split model", "no such key"
         )
     value = _checked(part.path, part.metadata, key, int)
-    if value < (key == _SPLIT_COUNT):
+    if value < 0:
         raise GGUFError(part.path, _subject(key), "a count", str(value))
     return value
 

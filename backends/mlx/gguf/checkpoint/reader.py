@@ -60,6 +60,7 @@ class Part(NamedTuple):
     version: int
     metadata: dict[str, Any]
     tensors: dict[str, GGUFTensorInfo]
+    warnings: tuple[str, ...] = ()
 
 
 def read(path: Path) -> Part:
@@ -79,7 +80,8 @@ def read(path: Path) -> Part:
         for index in range(tensor_count)
     ]
     data_start = _align(reader.offset, alignment)
-    return Part(path, version, metadata, _place_tensors(reader, infos, data_start, alignment))
+    tensors = _place_tensors(reader, infos, data_start, alignment)
+    return Part(path, version, metadata, tensors, tuple(reader.warnings))
 
 
 class _Reader:
@@ -90,6 +92,7 @@ class _Reader:
         self.data = data
         self.size = len(data)
         self.offset = 0
+        self.warnings: list[str] = []
 
     def error(self, subject: str, expected: str, found: str) -> GGUFError:
         return GGUFError(self.path, subject, expected, found)
@@ -122,7 +125,7 @@ class _Reader:
             )
         return count
 
-    def string(self, subject: str, limit: int | None = None) -> str:
+    def string(self, subject: str, limit: int | None = None, *, strict: bool = True) -> str:
         length = self.uint64(subject)
         if limit is not None and length > limit:
             raise self.error(subject, f"a length of at most {limit} bytes", str(length))
@@ -130,6 +133,9 @@ class _Reader:
         try:
             return self.data[start : self.offset].decode("utf-8")
         except UnicodeDecodeError as error:
+            if not strict:
+                self.warnings.append(f"{subject}: text that is not UTF-8")
+                return self.data[start : self.offset].decode("utf-8", "replace")
             raise self.error(
                 subject,
                 "UTF-8 text",
@@ -167,15 +173,17 @@ def _read_metadata(reader: _Reader, count: int) -> dict[str, Any]:
         if key in metadata:
             raise reader.error(subject, "each key once", "it a second time")
         value_type = reader.uint32(subject)
-        metadata[key] = _read_value(reader, value_type, subject)
+        # Notes of a model's author may be in an old code; a vocabulary must be exact.
+        strict = not key.startswith("general.")
+        metadata[key] = _read_value(reader, value_type, subject, strict)
         if key == "general.alignment":
             _check_alignment(reader, value_type, metadata[key], subject)
     return metadata
 
 
-def _read_value(reader: _Reader, value_type: int, subject: str) -> Any:
+def _read_value(reader: _Reader, value_type: int, subject: str, strict: bool) -> Any:
     if value_type == _STRING:
-        return reader.string(subject)
+        return reader.string(subject, strict=strict)
     if value_type == _ARRAY:
         return _read_array(reader, subject)
     if value_type not in _SCALARS:
@@ -209,10 +217,8 @@ def _read_tensor_info(reader: _Reader, position: str) -> GGUFTensorInfo:
     if dimensions > MAX_DIMENSIONS:
         raise reader.error(subject, f"at most {MAX_DIMENSIONS} dimensions", str(dimensions))
     shape = tuple(reader.uint64(subject) for _ in range(dimensions))[::-1]
-    if 0 in shape or math.prod(shape) >= 2**63:
-        raise reader.error(
-            subject, "dimensions of at least 1 and fewer than 2**63 elements", f"shape {shape}"
-        )
+    if math.prod(shape) >= 2**63:
+        raise reader.error(subject, "fewer than 2**63 elements", f"shape {shape}")
     type_id = reader.uint32(subject)
     try:
         ggml_type = GGMLQuantizationType(type_id)
@@ -270,17 +276,12 @@ def _place_tensors(
         tensors[info.name] = dataclasses.replace(info, offset=start)
         end = info.offset + info.nbytes
         previous = info
-    _check_end(reader, previous, data_start + end, data_start + _align(end, alignment))
-    return tensors
-
-
-def _check_end(reader: _Reader, last: GGUFTensorInfo | None, end: int, padded_end: int) -> None:
-    if last is not None and reader.size > padded_end:
-        raise reader.error(
-            f"tensor {quoted(last.name)}",
-            f"{last.nbytes} bytes for {last.ggml_type} of shape {last.shape}, the last tensor",
-            f"{reader.size - end + last.nbytes} up to the end of the file",
+    more = reader.size - (data_start + _align(end, alignment))
+    if previous is not None and more > 0:
+        reader.warnings.append(
+            f"tensor {quoted(previous.name)}: the last one, with {more} bytes of nothing after it"
         )
+    return tensors
 
 
 def _align(offset: int, alignment: int) -> int:

@@ -63,7 +63,7 @@ class GGUFTensorInfo:
     def blocks(self) -> np.ndarray:
         """The bytes as they are in the file: a read-only uint8 view (rows, bytes per row)."""
         data = np.frombuffer(self._map, np.uint8, count=self.nbytes, offset=self.offset)
-        return data.reshape(self.rows, self.nbytes // self.rows)
+        return data.reshape(self.rows, self.nbytes // self.rows if self.rows else 0)
 
     def values(self) -> np.ndarray:
         """The elements of an F32, F16 or BF16 tensor: a read-only view of its shape.

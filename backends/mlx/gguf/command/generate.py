@@ -160,7 +160,7 @@ def _prompt_ids(tokenizer: Tokenizer, prompt: str, options: argparse.Namespace) 
                 "generate: the model has no chat template: the prompt is continued as it is",
                 file=sys.stderr,
             )
-        return tokenizer.encode(prompt)
+        return tokenizer.encode_prompt(prompt)
     messages = [{"role": "user", "content": prompt}]
     if options.system is not None:
         messages.insert(0, {"role": "system", "content": options.system})

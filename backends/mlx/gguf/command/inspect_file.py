@@ -15,6 +15,7 @@ object. Arrays in metadata are {"length", "first"}: the first 8 elements. Keys o
                 MLX's quantizations), "mlx_or_kernel" (that where neighbouring groups have the same
                 factors, else kernel), "dense" (stays as it is) or null (not supported).
                 form: MLX's quantization, {mode, bits, group: the least}, or null
+    warnings    [text]: what is odd about the file and was read all the same
     tensors     with --tensors: [{name, shape, type, bytes, offset, file}], rows first
 
 Keys of a program:
@@ -47,7 +48,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -63,23 +64,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> Parser:
     parser = Parser(prog="inspect", description=__doc__.split("\n", maxsplit=1)[0])
-    parser.add_argument("file", type=user_path, metavar="FILE", help="a .gguf or a .pte file")
+    parser.add_argument("file", type=user_path, metavar="FILE", help="a GGUF file or a .pte")
     parser.add_argument("--tensors", action="store_true", help="list every tensor")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of tables")
     return parser
 
 
 def _inspect(options: argparse.Namespace) -> int:
-    try:
-        describe = _READERS[options.file.suffix.lower()]
-    except KeyError:
-        raise InputError(
-            f"{options.file}: expected a file named {' or '.join(_READERS)}, "
-            f"found {options.file.suffix or 'no suffix'}"
-        ) from None
+    describe = _reader(options.file)
     kind, description = describe(options.file, options.tensors)
     print(json.dumps(description, indent=1) if options.json else kind.text(description))
     return 0
+
+
+def _reader(path: Path) -> Callable[[Path, bool], tuple[ModuleType, dict[str, Any]]]:
+    """By the first bytes, as blobs have no suffix; a file of neither kind by its suffix."""
+    with path.open("rb") as file:
+        start = file.read(8)
+    for at, magic, describe in ((0, b"GGUF", _gguf), (4, b"ET", _pte)):
+        if start[at : at + len(magic)] == magic:
+            return describe
+    try:
+        return _BY_SUFFIX[path.suffix.lower()]
+    except KeyError:
+        raise InputError(
+            f"{path}: expected a GGUF file or an exported program, found first bytes {start!r}"
+        ) from None
 
 
 # The imports are here so that neither format waits for what only the other needs.
@@ -97,7 +107,7 @@ def _pte(path: Path, with_tensors: bool) -> tuple[ModuleType, dict[str, Any]]:
     return pte_file, pte_file.describe(Program(path), with_tensors)
 
 
-_READERS = {".gguf": _gguf, ".pte": _pte}
+_BY_SUFFIX = {".gguf": _gguf, ".pte": _pte}
 
 if __name__ == "__main__":
     start(main)

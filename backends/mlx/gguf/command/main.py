@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import NoReturn, TextIO
 
 from backends.mlx.common.errors import InputError
+from backends.mlx.gguf.command.tables import printable
 
 INTERRUPTED = 128 + signal.SIGINT
 
@@ -63,7 +64,7 @@ def run(
         status, message = INTERRUPTED, ", ".join(("interrupted", *map(str, error.args)))
     # Where not even this can be written, the status says it.
     with contextlib.suppress(OSError):
-        print(f"{parser.prog}: {' '.join(message.splitlines())}", file=sys.stderr)
+        print(f"{parser.prog}: {printable(' '.join(message.splitlines()))}", file=sys.stderr)
     # What a stream cannot write was told, and is not to be tried again: neither by a command that
     # ran this one, nor by Python when it ends, which would then end with a status of its own.
     if not _flushed(sys.stdout):
@@ -101,9 +102,10 @@ def start(main: Callable[[], int]) -> NoReturn:
         sys.stdout or _null("w"),
         sys.stderr or _null("w"),
     )
-    if isinstance(sys.stdout, io.TextIOWrapper):
+    for stream in (sys.stdout, sys.stderr):
         # A terminal that cannot show a character of a vocabulary must not end this.
-        sys.stdout.reconfigure(errors="backslashreplace")
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         status = main()
     except BrokenPipeError:

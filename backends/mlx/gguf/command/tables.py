@@ -64,8 +64,11 @@ def plain_items(values: Iterable[Any]) -> list[Any]:
     return [plain(value) for value in values]
 
 
+def printable(text: str) -> str:
+    """`text` in one line, without what a terminal would obey: that as its escape sequence."""
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
+
+
 def _shortened(text: str, width: int) -> str:
-    # Read by people on a terminal, which must not obey what a file says.
-    start = text[: width + 1]
-    line = "".join(char if char.isprintable() else repr(char)[1:-1] for char in start)
+    line = printable(text[: width + 1])
     return line if len(line) <= width else f"{line[: width - 3]}..."

@@ -10,7 +10,6 @@ from transformers import PreTrainedModel
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-from backends.mlx.gguf.lowering import GGUFTensor
 from backends.mlx.gguf.model import rotary
 
 ATTENTION = "mlx_gguf"
@@ -43,10 +42,7 @@ class Decoder(nn.Module):
         self.prefill_chunk = prefill_chunk
         self.all_logits = all_logits
         self.ring: RingBufferKVCache | None = None
-        head = network.lm_head.weight
-        if isinstance(head, GGUFTensor):
-            # Logits of two likely tokens often differ by less than bfloat16 can tell apart.
-            network.lm_head.weight = nn.Parameter(head.to(torch.float32), requires_grad=False)
+        self.soft_cap: float | None = getattr(network.config, "final_logit_softcapping", None)
         rotary.take_over(network)
         for layer in network.model.layers:
             attention = layer.self_attn
@@ -86,8 +82,10 @@ class Decoder(nn.Module):
         ).last_hidden_state
         if not self.all_logits:
             hidden = hidden[:, -1:]
-        head = self.network.lm_head.weight
-        return nn.functional.linear(hidden.to(head.dtype), head).float()
+        logits = self.network.lm_head(hidden)
+        if self.soft_cap is not None:
+            logits = torch.tanh(logits / self.soft_cap) * self.soft_cap
+        return logits
 
 
 def attend(

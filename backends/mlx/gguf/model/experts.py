@@ -35,6 +35,8 @@ class Router(nn.Module):
 class ExpertLinear(nn.Module):
     """A linear with a matrix for each expert: `weight` (experts, outputs, inputs).
 
+    `factor`, float32 (experts,) or None: by which each expert's outputs are multiplied.
+
     forward(x, indices): x (tokens, 1 or top_k, 1, inputs), indices (tokens, top_k). Returns
     (tokens, top_k, 1, outputs).
     """
@@ -42,9 +44,15 @@ class ExpertLinear(nn.Module):
     def __init__(self, experts: int, inputs: int, outputs: int):
         super().__init__()
         self.weight = nn.Parameter(torch.empty(experts, outputs, inputs))
+        self.register_parameter("factor", None)
 
     def forward(self, x: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
-        return torch.ops.mlx.gather_mm(x, self.weight.transpose(-1, -2), rhs_indices=indices)
+        rows, weight = x.to(self.weight.dtype), self.weight.transpose(-1, -2)
+        product = torch.ops.mlx.gather_mm(rows, weight, rhs_indices=indices)
+        if self.factor is None:
+            return product
+        # In float16 the weight is float32: see `weights.ScaledLinear`.
+        return (product.float() * self.factor[indices, None, None]).to(x.dtype)
 
 
 class Experts(nn.Module):

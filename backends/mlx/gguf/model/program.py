@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -21,7 +22,7 @@ from backends.mlx.gguf.card import (
 )
 from backends.mlx.gguf.checkpoint.file import GGUFError, GGUFFile
 from backends.mlx.gguf.lowering import Mode, export_module, use_mode
-from backends.mlx.gguf.model import architecture, decoder, network
+from backends.mlx.gguf.model import architecture, decoder, keys, network
 from backends.mlx.gguf.tokenizer.tokenizer import Tokenizer
 
 
@@ -37,6 +38,7 @@ class Options:
         mode: "fused" or "repack"; None: see `lowering.use_mode`.
         all_logits: return the logits of every token of a call, not of the last one only.
         allow_dense: decode tensors of types that have no kernel, instead of refusing them.
+        ignore_keys: keys of metadata to pass by, as if the file had none of them.
     """
 
     dtype: str = "bfloat16"
@@ -45,6 +47,7 @@ class Options:
     mode: Mode | str | None = None
     all_logits: bool = False
     allow_dense: bool = False
+    ignore_keys: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,7 @@ def export(
         InputError: the mode is none, or a repacked weight is beyond what `dtype` can hold.
         OSError: `path` cannot be written.
     """
+    file.ignore(options.ignore_keys)
     config = architecture.config_of(file)
     tokenizer = Tokenizer.from_gguf(file)
     data = tokenizer.to_bytes()
@@ -89,7 +93,11 @@ def export(
             getattr(torch, options.dtype),
             attention=decoder.ATTENTION,
             allow_dense=options.allow_dense,
+            cache_length=card.max_seq_len,
         )
+        # Of what the file says, all has been read now.
+        keys.check(file)
+        card = dataclasses.replace(card, warnings=tuple(file.warnings))
         module = decoder.Decoder(
             model, card.max_seq_len, card.prefill_chunk, all_logits=options.all_logits
         )
@@ -133,6 +141,8 @@ def _card(file: GGUFFile, config: PretrainedConfig, options: Options, mode: Mode
         max_seq_len=max_seq_len,
         prefill_chunk=min(options.prefill_chunk, max_seq_len, window),
         vocab_size=config.vocab_size,
+        ignored_keys=options.ignore_keys,
+        warnings=(),
     )
 
 
@@ -147,7 +157,7 @@ def _facts(
         "get_n_layers": config.num_hidden_layers,
         "use_kv_cache": True,
         "enable_dynamic_shape": card.prefill_chunk > 1,
-        "get_eos_ids": list(tokenizer.eos_ids),
+        "get_eos_ids": sorted(tokenizer.eos_ids),
     }
     if tokenizer.bos_id is not None:
         facts["get_bos_id"] = tokenizer.bos_id

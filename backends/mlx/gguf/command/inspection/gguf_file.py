@@ -21,6 +21,7 @@ def describe(file: GGUFFile, with_tensors: bool = False) -> dict[str, Any]:
         "files": [{"path": str(path), "bytes": path.stat().st_size} for path in file.paths],
         "metadata": {key: tables.plain(value) for key, value in file.metadata.items()},
         "types": [_type(infos) for infos in by_type.values()],
+        "warnings": list(file.warnings),
     }
     if with_tensors:
         description["tensors"] = [
@@ -46,6 +47,7 @@ def text(description: dict[str, Any]) -> str:
         + (f" in {len(files)} files" if len(files) > 1 else "")
     ]
     parts.append(tables.render(("metadata", "value"), description["metadata"].items(), (0, 1)))
+    parts += [f"warning: {tables.printable(line)}" for line in description["warnings"]]
     types = description["types"]
     counts = ("tensors", "experts", "weights", "bytes")
     rows = [
@@ -105,7 +107,7 @@ def _type(infos: list[GGUFTensorInfo]) -> dict[str, Any]:
         "experts": _experts(infos),
         "weights": weights,
         "bytes": size,
-        "bits_per_weight": 8 * size / weights,
+        "bits_per_weight": 8 * size / weights if weights else 0.0,
         "fused": fused,
         "repack": repack,
         "form": form,
