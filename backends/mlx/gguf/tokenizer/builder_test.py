@@ -19,6 +19,7 @@ from backends.mlx.gguf.tokenizer.testing import (
     byte_level,
     sentence_piece,
 )
+from backends.mlx.gguf.tokenizer.testing_cases import with_tokens
 from backends.mlx.gguf.tokenizer.vocabulary import TokenType
 
 KINDS = {"gpt2": byte_level, "llama": sentence_piece}
@@ -96,7 +97,7 @@ def test_sentence_piece_merges_by_score_and_falls_to_bytes(tmp_path: Path) -> No
     assert _tokens(path, sentence_piece(), "hello", add_space_prefix=False) == [BOS, "hello"]
     better = sentence_piece()
     scores, tokens = better["tokenizer.ggml.scores"], better["tokenizer.ggml.tokens"]
-    scores[tokens.index("hello")] = scores[tokens.index("▁hello")] = -1000.0
+    scores[tokens.index("hello")], scores[tokens.index("▁hello")] = -1000.0, -1001.0
     scores[tokens.index("▁a")] = -2000.0
     assert _tokens(path, better, " aa")[1:] == ["▁", "▁", "aa"]
 
@@ -132,7 +133,9 @@ def test_config(tmp_path: Path) -> None:
     path = write(tmp_path / "config.gguf", byte_level() | {"tokenizer.ggml.eot_token_id": 3})
     _, config = build(GGUFFile(path))
     letter = byte_level()["tokenizer.ggml.tokens"][3]
-    assert (config["bos_token"], config["eos_token"], config["eot_token"]) == (BOS, EOS, letter)
+    assert (config["bos_token"], config["eos_token"]) == (BOS, EOS)
+    ends = [3, *(byte_level()["tokenizer.ggml.tokens"].index(text) for text in (EOS, TURN_END))]
+    assert config["eos_token_id"] == ends and letter not in config.values()
     assert config["chat_template"] == byte_level()["tokenizer.chat_template"]
     assert "unk_token" not in config
 
@@ -151,7 +154,7 @@ def _drop(_: Any) -> None:
     ("kind", "key", "change", "message"),
     [
         ("gpt2", "model", _drop, "expected a string, found no such key"),
-        ("gpt2", "model", lambda _: "bert", "expected gpt2 or llama, found 'bert'"),
+        ("gpt2", "model", lambda _: "bert", "expected gpt2 or llama or gemma4, found 'bert'"),
         ("gpt2", "tokens", _drop, "expected an array of strings, found no such key"),
         (
             "gpt2",
@@ -165,41 +168,16 @@ def _drop(_: Any) -> None:
             lambda old: [*old[:-1], old[7]],
             "expected each token once, found '(' as 7 and 319",
         ),
-        ("gpt2", "token_type", _drop, "expected an array of numbers, found no such key"),
         (
             "gpt2",
             "token_type",
             lambda old: old[:-1],
             "expected 320 values, one for each token, found 319",
         ),
-        ("gpt2", "token_type", lambda old: [0.5] * len(old), "expected an array of integers"),
-        (
-            "gpt2",
-            "token_type",
-            lambda old: [*old[:-1], 9],
-            "expected types of 1 to 6, found 9 for token 319",
-        ),
-        ("gpt2", "pre", _drop, "expected a string, found no such key"),
-        ("gpt2", "pre", lambda _: "future", "expected one of gpt-2, "),
+        ("gpt2", "token_type", lambda old: [True] * len(old), "expected an array of numbers"),
+        ("gpt2", "pre", lambda _: "future", "expected one of a.x-4.0, afmoe, "),
         ("gpt2", "merges", _drop, "expected an array of strings, found no such key"),
         ("gpt2", "merges", lambda _: "a b", "expected an array of strings, found a string"),
-        (
-            "gpt2",
-            "merges",
-            lambda old: [old[0], "he"],
-            "expected two tokens with a space between them, found 'he' as merge 1",
-        ),
-        ("gpt2", "merges", lambda _: ["h e l"], "expected two tokens with a space between them"),
-        ("gpt2", "merges", lambda _: ["h hh"], "expected tokens of the vocabulary, found 'hh' in"),
-        ("gpt2", "merges", lambda _: ["h z"], "expected tokens of the vocabulary, found 'hz' in"),
-        ("gpt2", "eos_token_id", _drop, "expected the token that ends a text, found no such key"),
-        ("gpt2", "eos_token_id", lambda _: 320, "expected an id below 320, found 320"),
-        (
-            "llama",
-            "bos_token_id",
-            _drop,
-            "expected the token that every prompt needs, found no such",
-        ),
         ("llama", "bos_token_id", lambda _: "1", "expected an integer, found a string"),
         ("llama", "scores", _drop, "expected an array of numbers, found no such key"),
         (
@@ -208,18 +186,17 @@ def _drop(_: Any) -> None:
             lambda old: old[:10],
             "expected 320 values, one for each token, found 10",
         ),
-        ("llama", "scores", lambda old: [*map(int, old)], "expected an array of floats"),
+        (
+            "llama",
+            "scores",
+            lambda old: [0.0] * len(old),
+            "expected another score for each token that is made of two others, found 0 for",
+        ),
         (
             "llama",
             "scores",
             lambda old: [*old[:-1], float("nan")],
             "expected finite numbers, found nan at 319",
-        ),
-        (
-            "llama",
-            "tokens",
-            lambda old: ["byte", *old[1:]],
-            "expected a token of type byte for each of 256 bytes, found none for <0x00> and 0 more",
         ),
         ("llama", "add_bos_token", lambda _: 1, "expected a bool, found an integer"),
         ("llama", "add_space_prefix", lambda _: "no", "expected a bool, found a string"),
@@ -233,6 +210,69 @@ def test_damage_is_named(tmp_path: Path, kind: str, key: str, change, message: s
     text = str(caught.value)
     assert text.startswith(f"{path}: metadata 'tokenizer.ggml.{key}': ") and message in text
     assert len(text.splitlines()) == 1
+
+
+def _warnings(path: Path, metadata: dict[str, Any]) -> list[str]:
+    file = GGUFFile(write(path, metadata))
+    build(file)
+    return [line.removeprefix("tokenizer.ggml.") for line in file.warnings]
+
+
+@pytest.mark.parametrize(
+    ("kind", "key", "change", "warning"),
+    [
+        ("gpt2", "pre", _drop, "pre: the file does not say how text is split into words"),
+        (
+            "gpt2",
+            "tokens",
+            lambda old: ["", *old[1:]],
+            "tokens: 1 without text, the first of them 0",
+        ),
+        ("gpt2", "token_type", lambda old: [*old[:-1], 9], "token_type: 9 of token 319 and 0 more"),
+        ("gpt2", "merges", lambda old: [*old, "h hh"], "merges: 1 can never apply, or occur twice"),
+        ("gpt2", "merges", lambda old: [*old, "h z"], "merges: 'hz' and 0 more that they make are"),
+        (
+            "gpt2",
+            "padding_token_id",
+            lambda _: 4294967295,
+            "padding_token_id: 4294967295 is no token of 320: taken for none",
+        ),
+        (
+            "llama",
+            "bos_token_id",
+            lambda _: 320,
+            "bos_token_id: 320 is no token of 320: taken for the default, 1",
+        ),
+        ("gpt2", "eos_token_id", lambda _: 3, "eos_token_id: 3, '$', is no known end of a text"),
+        (
+            "gpt2",
+            "token_type",
+            lambda old: [1] * len(old),
+            "token_type: token 266, '<|end_of_text|>', is no control token in the file",
+        ),
+        (
+            "llama",
+            "tokens",
+            lambda old: ["byte", *old[1:]],
+            "tokens: none for the byte <0x00> and 0",
+        ),
+    ],
+    ids=lambda value: value if isinstance(value, str) and value.isascii() else "",
+)
+def test_what_is_odd_is_warned_of(
+    tmp_path: Path, kind: str, key: str, change, warning: str
+) -> None:
+    path = tmp_path / "odd.gguf"
+    assert _warnings(path, KINDS[kind]()) == []
+    assert any(line.startswith(warning) for line in _warnings(path, _changed(kind, key, change)))
+
+
+def test_harmony(tmp_path: Path) -> None:
+    metadata = with_tokens(
+        byte_level(), *((text, 3) for text in ("<|end|>", "<|return|>", "<|call|>"))
+    )
+    (warning,) = _warnings(tmp_path / "harmony.gguf", metadata)
+    assert warning == "tokens: '<|end|>' ends no text where <|return|> can"
 
 
 def test_embedding_of_another_size(tmp_path: Path) -> None:

@@ -19,28 +19,8 @@ from backends.mlx.common.errors import InputError
 from backends.mlx.gguf.checkpoint.file import GGUFFile
 from backends.mlx.gguf.tokenizer import builder, chat
 
-# Tokens that end a model's turn, by their texts: files name only one or two of them by id.
-# The list is llama.cpp's (`llama-vocab.cpp`); only control tokens count.
-_TURN_ENDS = frozenset(
-    {
-        "<|eot_id|>",
-        "<|eom_id|>",
-        "<|im_end|>",
-        "<|end|>",
-        "<end_of_turn>",
-        "<|endoftext|>",
-        "<|end_of_text|>",
-        "</s>",
-        "<eos>",
-        "<EOT>",
-        "[EOT]",
-        "[EOS]",
-        "<end_of_utterance>",
-        "<｜end▁of▁sentence｜>",
-    }
-)
 _BYTE_TOKEN = re.compile("<0x([0-9A-F]{2})>")
-_ENDS = ("eos_token", "eot_token", "eom_token")
+_SPECIALS = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
 
 
 class TokenizerError(InputError):
@@ -64,23 +44,19 @@ class Tokenizer:
             config: the contents of a `tokenizer_config.json`.
 
         Raises:
-            TokenizerError: the config names a token that the tokenizer lacks, or no end.
+            TokenizerError: the config names a token that the tokenizer lacks.
         """
         self._library = library
         self._config = dict(config)
         self._added = library.get_added_tokens_decoder()
-        self._sentence_piece = library.model.byte_fallback
-        self.vocab_size: int = library.get_vocab_size()
+        self._byte_fallback = library.model.byte_fallback
+        # Ids beyond the vocabulary: texts that merges make, or need, and that are no tokens.
+        self._lacking = {int(index): ids for index, ids in config.get("lacking_tokens", {}).items()}
+        self._characters = _characters(library) if _lacks_bytes(library) else None
+        self.vocab_size: int = library.get_vocab_size() - len(self._lacking)
         self.bos_id = self._id("bos_token")
-        named = {index for index in map(self._id, _ENDS) if index is not None}
-        known = {
-            index
-            for index, token in self._added.items()
-            if token.special and token.content in _TURN_ENDS
-        }
-        self.eos_ids = frozenset(named | known)
-        if not self.eos_ids:
-            raise TokenizerError("tokenizer_config.json: expected an eos_token, found none")
+        eos = self._id("eos_token")
+        self.eos_ids = frozenset(config.get("eos_token_id", () if eos is None else (eos,)))
         self.chat_template: str | None = config.get("chat_template")
 
     @classmethod
@@ -138,7 +114,17 @@ class Tokenizer:
                 of people he does not trust into a prompt wants False for these.
         """
         self._library.encode_special_tokens = not parse_special
-        return self._library.encode(text, add_special_tokens=add_special).ids
+        if self._characters is not None and not self._characters.issuperset(text):
+            self._check_bytes(text)
+        ids = self._library.encode(text, add_special_tokens=add_special).ids
+        if self._lacking:
+            return [index for found in ids for index in self._lacking.get(found, (found,))]
+        return ids
+
+    def encode_prompt(self, text: str, *, parse_special: bool = True) -> list[int]:
+        """The ids of a text that the model is to continue: without the EOS that others end with."""
+        ids = self.encode(text, parse_special=parse_special)
+        return ids[:-1] if self._config.get("add_eos_token") else ids
 
     def encode_chat(self, messages: Sequence[chat.Message]) -> list[int]:
         """The ids of the chat template's text, in which the texts of control tokens are tokens.
@@ -151,10 +137,12 @@ class Tokenizer:
         """
         if self.chat_template is None:
             raise TokenizerError("chat template: expected one in the model, found none")
-        texts = {name: self._text(name) for name in ("bos_token", "eos_token")}
+        names = [f"{role}_token" for role in _SPECIALS]
+        texts = {name: text for name in names if (text := self._text(name)) is not None}
         text = chat.render(self.chat_template, messages, texts)
-        bos = texts["bos_token"]
-        return self.encode(text, add_special=not (bos and text.startswith(bos)))
+        if "bos_token" in texts and text.startswith(texts["bos_token"]):
+            return self.encode(text, add_special=False)
+        return self.encode_prompt(text)
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of the ids of a whole text, without control tokens.
@@ -173,9 +161,9 @@ class Tokenizer:
         if added is not None and added.special:
             return b""
         piece = self._library.id_to_token(index)
-        if piece is None:
+        if piece is None or index in self._lacking:
             raise TokenizerError(f"token id: expected one below {self.vocab_size}, found {index}")
-        if self._sentence_piece:
+        if self._byte_fallback:
             byte = _BYTE_TOKEN.fullmatch(piece)
             if byte is not None:
                 return bytes.fromhex(byte[1])
@@ -183,6 +171,15 @@ class Tokenizer:
         if added is None and all(letter in _BYTE_OF_LETTER for letter in piece):
             return bytes(_BYTE_OF_LETTER[letter] for letter in piece)
         return piece.encode()
+
+    def _check_bytes(self, text: str) -> None:
+        """Refuses characters whose bytes the vocabulary lacks: the library would drop them."""
+        for character in sorted(set(text) - self._characters):
+            for byte in character.encode():
+                if self._library.token_to_id(f"<0x{byte:02X}>") is None:
+                    raise TokenizerError(
+                        f"text: expected characters that the vocabulary has, found {character!r}"
+                    )
 
     def _text(self, name: str) -> str | None:
         """A special token's text: configs hold it as a string or as an AddedToken's fields."""
@@ -219,6 +216,18 @@ class TextStream:
     def finish(self) -> str:
         """U+FFFD for a character that the last tokens left unfinished, otherwise nothing."""
         return self._decoder.decode(b"", final=True)
+
+
+def _lacks_bytes(library: tokenizers.Tokenizer) -> bool:
+    """Whether characters that are no tokens are to become bytes, and some bytes are none either."""
+    return library.model.byte_fallback and any(
+        library.token_to_id(f"<0x{byte:02X}>") is None for byte in range(256)
+    )
+
+
+def _characters(library: tokenizers.Tokenizer) -> frozenset[str]:
+    """The characters that are tokens; a space is one, as it is spelled otherwise."""
+    return frozenset({" ", *(token for token in library.get_vocab() if len(token) == 1)})
 
 
 def _byte_letters() -> dict[str, int]:

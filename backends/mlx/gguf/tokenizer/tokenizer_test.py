@@ -88,10 +88,10 @@ def test_ids_are_llama_cpps(
 
 def test_roles(smollm2: Tokenizer, gemma3: Tokenizer) -> None:
     assert (smollm2.bos_id, smollm2.vocab_size) == (1, 49152)
-    assert smollm2.eos_ids == {0, 2}  # <|endoftext|>, <|im_end|>
+    assert smollm2.eos_ids == {0, 2, 4}  # <|endoftext|>, <|im_end|>, <reponame>
     assert (gemma3.bos_id, gemma3.vocab_size) == (2, 262144)
-    # <eos> and <end_of_turn>; </s> is HTML here, not a control token.
-    assert gemma3.eos_ids == {1, 106} and gemma3.chat_template is None
+    # <eos>, <end_of_turn>, and </s>, which is HTML here, but llama.cpp goes by the text.
+    assert gemma3.eos_ids == {1, 106, 212} and gemma3.chat_template is None
 
 
 @pytest.mark.parametrize("parse_special", [True, False])

@@ -1,6 +1,7 @@
-"""The vocabulary in a GGUF file's metadata, checked: what both kinds of tokenizer are built from.
+"""The vocabulary in a GGUF file's metadata, checked: what every kind of tokenizer is built from.
 
-The keys are those of ggml's `docs/gguf.md`, section "Tokenizer".
+The keys are those of ggml's `docs/gguf.md`, section "Tokenizer"; what is taken for granted where a
+key is absent or odd is what llama.cpp takes (`src/llama-vocab.cpp`).
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ EMBEDDING = "token_embd.weight"
 class TokenType(enum.IntEnum):
     """What `tokenizer.ggml.token_type` says of a token."""
 
+    UNDEFINED = 0
     NORMAL = 1
     UNKNOWN = 2
     CONTROL = 3
@@ -35,7 +37,7 @@ class Vocabulary:
 
     Attributes:
         file: where they come from, for messages and for the keys that only one kind has.
-        model: "gpt2" (byte-level BPE) or "llama" (SentencePiece).
+        model: "gpt2" (byte-level BPE), "llama" (SentencePiece) or "gemma4" (BPE of characters).
         tokens: the text of each token, by id.
         types: int32 (tokens,), values of TokenType.
         ids: text -> id.
@@ -52,20 +54,10 @@ class Vocabulary:
         """Reads and checks the keys that every tokenizer has.
 
         Raises:
-            GGUFError: a key is missing or of another kind, lengths differ, a token occurs twice,
-                or the embedding has another number of rows than there are tokens.
+            GGUFError: a key is missing or of another kind, there are fewer types than tokens, a
+                token occurs twice, or the embedding has another number of rows.
         """
-        tokens = file.require(f"{PREFIX}tokens", tuple)
-        types = per_token(file, "token_type", len(tokens), "iu")
-        lowest, highest = min(TokenType), max(TokenType)
-        wrong = np.flatnonzero((types < lowest) | (types > highest))
-        if wrong.size:
-            raise error(
-                file,
-                "token_type",
-                f"types of {lowest} to {highest}",
-                f"{types[wrong[0]]} for token {wrong[0]}",
-            )
+        tokens = _named(file, file.require(f"{PREFIX}tokens", tuple))
         ids = {token: index for index, token in enumerate(tokens)}
         if len(ids) != len(tokens):
             index = next(index for index, token in enumerate(tokens) if ids[token] != index)
@@ -80,44 +72,53 @@ class Vocabulary:
             raise error(
                 file, "tokens", f"{embedding.rows}, as {EMBEDDING} has rows", str(len(tokens))
             )
+        types = _types(file, len(tokens))
         return cls(file, file.require(f"{PREFIX}model", str), tokens, types, ids)
 
     def of_type(self, *types: TokenType) -> list[int]:
         """The ids of all tokens of these types, ascending."""
         return np.flatnonzero(np.isin(self.types, types)).tolist()
 
-    def special_id(self, name: str) -> int | None:
-        """The id that `tokenizer.ggml.NAME_token_id` gives, None if the file has no such key.
 
-        Raises:
-            GGUFError: it is no token's id.
-        """
-        found = self.file.optional(f"{PREFIX}{name}_token_id", int)
-        if found is not None and not 0 <= found < len(self.tokens):
-            raise error(
-                self.file, f"{name}_token_id", f"an id below {len(self.tokens)}", str(found)
-            )
-        return found
-
-
-def per_token(file: GGUFFile, key: str, count: int, kinds: str) -> np.ndarray:
-    """The array of numbers of `tokenizer.ggml.KEY`, one for each of `count` tokens.
-
-    Args:
-        kinds: numpy's letters of the kinds of number that are allowed, "iu" or "f".
+def per_token(file: GGUFFile, key: str, count: int) -> np.ndarray:
+    """The numbers of `tokenizer.ggml.KEY`, one for each of `count` tokens, as float64.
 
     Raises:
-        GGUFError: there is no such array, or of other numbers or another length.
+        GGUFError: there is no such array, or of anything but numbers, or a shorter one.
     """
     values = file.require(f"{PREFIX}{key}", np.ndarray)
-    if values.dtype.kind not in kinds:
-        expected = "floats" if kinds == "f" else "integers"
-        raise error(file, key, f"an array of {expected}", f"one of {values.dtype.name}")
-    if len(values) != count:
+    if values.dtype.kind not in "iuf":
+        raise error(file, key, "an array of numbers", f"one of {values.dtype.name}")
+    if len(values) < count:
         raise error(file, key, f"{count} values, one for each token", str(len(values)))
-    return values
+    return values[:count].astype(np.float64)
 
 
 def error(file: GGUFFile, key: str, expected: str, found: str) -> GGUFError:
     """The error that names `tokenizer.ggml.KEY` of the file."""
     return GGUFError(file.path, f"metadata '{PREFIX}{key}'", expected, found)
+
+
+def _named(file: GGUFFile, tokens: tuple[str, ...]) -> tuple[str, ...]:
+    """The tokens, those without text by the names that llama.cpp gives them."""
+    empty = [index for index, token in enumerate(tokens) if not token]
+    if not empty:
+        return tokens
+    file.warn(f"{PREFIX}tokens", f"{len(empty)} without text, the first of them {empty[0]}")
+    return tuple(token or f"[EMPTY_{index}]" for index, token in enumerate(tokens))
+
+
+def _types(file: GGUFFile, count: int) -> np.ndarray:
+    if f"{PREFIX}token_type" not in file.metadata:
+        file.optional(f"{PREFIX}token_type", np.ndarray)
+        return np.full(count, TokenType.NORMAL, np.int32)
+    types = per_token(file, "token_type", count)
+    known = np.isin(types, list(TokenType))
+    if not known.all():
+        index = int(np.flatnonzero(~known)[0])
+        file.warn(
+            f"{PREFIX}token_type",
+            f"{types[index]:g} of token {index} and {int((~known).sum()) - 1} more are no types of"
+            " tokens: taken as undefined",
+        )
+    return np.where(known, types, TokenType.UNDEFINED).astype(np.int32)
