@@ -140,8 +140,8 @@ def _completed(
     if made:
         vocabulary.file.warn(
             f"{PREFIX}merges",
-            f"{quoted(made[0])} and {len(made) - 1} more that they make are no tokens: taken byte by"
-            " byte, or dropped; to ExecuTorch's own tokenizer they are ids beyond the vocabulary",
+            f"{quoted(made[0])} and {len(made) - 1} more that they make are no tokens: taken byte"
+            " by byte, or dropped; to ExecuTorch's tokenizer they are ids beyond the vocabulary",
         )
     ids = vocabulary.ids
     return dict(ids) | added, {

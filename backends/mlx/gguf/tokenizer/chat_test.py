@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from transformers.utils.chat_template_utils import render_jinja_template
 
+from backends.mlx.gguf.tokenizer import chat
 from backends.mlx.gguf.tokenizer.chat import ChatTemplateError, render
 
 MESSAGES = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "<b> & 'x'?"}]
@@ -30,6 +31,9 @@ TEMPLATES = {
 """,
     "generation": "{% for m in messages %}{% generation %}{{ m.content }}{% endgeneration %}"
     "{% endfor %}",
+    "json": "{{ messages | tojson(ensure_ascii=True, sort_keys=True) }}"
+    "{{ messages | tojson(separators=(',', ':')) }}{{ messages | tojson(indent=1) }}",
+    "unset tokens": "{{ pad_token }}{{ unk_token is defined }}{{ bos_token is none }}",
     "names": "{{ strftime_now('%Y') }} {{ tools is none }} {{ documents is none }} {{ missing }}",
 }
 
@@ -55,6 +59,11 @@ def test_agrees_with_transformers(name: str) -> None:
         ("{{ messages.append(1) }}", "found SecurityError"),
         ("{% for i in range(10**12) %}{% endfor %}", "found OverflowError: Range too big"),
         ("{% include 'x' %}", "found TypeError: no loader"),
+        ("{{ 'x' * 10**12 }}", "found MemoryError"),
+        (
+            "{% for i in range(99999) %}{{ 'x' * 99999 }}{% endfor %}",
+            "more than 4194304 characters",
+        ),
     ],
     ids=lambda value: value,
 )
@@ -63,3 +72,34 @@ def test_what_a_template_must_not_do_is_one_line(template: str, found: str) -> N
         render(template, MESSAGES, TOKENS)
     text = str(caught.value)
     assert text.startswith("chat template: expected ") and found in text and "\n" not in text
+
+
+def test_time_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chat, "_SECONDS", 1)
+    loops = "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}"
+    with pytest.raises(ChatTemplateError, match="found one that runs for 1 s or more"):
+        render(loops, MESSAGES, TOKENS)
+
+
+def test_unset_tokens_add_nothing() -> None:
+    assert render("{{ bos_token + 'a' + eos_token }}{{ pad_token }}", MESSAGES, {}) == "a"
+
+
+PARTS = "{% for part in message['content'] %}{{ part['text'] }}{% endfor %}"
+
+
+@pytest.mark.parametrize(
+    ("template", "text"),
+    [
+        (f"{{% for message in messages %}}{PARTS}{{% endfor %}}", "Be brief.<b> & 'x'?"),
+        (
+            "{% for message in messages %}{% if message['content'] is string %}"
+            f"{{{{ message['content'] }}}}{{% else %}}parts:{PARTS}{{% endif %}}{{% endfor %}}",
+            "Be brief.<b> & 'x'?",
+        ),
+        # It shows neither.
+        ("{% for message in messages %}{{ message['role'] }}{% endfor %}", "systemuser"),
+    ],
+)
+def test_content_is_parts_where_text_does_not_show(template: str, text: str) -> None:
+    assert render(template, MESSAGES, TOKENS) == text

@@ -74,7 +74,10 @@ _HAN = (
     r"[\x{4E00}-\x{9FFF}\x{3400}-\x{4DBF}\x{20000}-\x{2A6DF}\x{2A700}-\x{2B73F}\x{2B740}-\x{2B81F}"
     r"\x{2B820}-\x{2CEAF}\x{2CEB0}-\x{2EBEF}\x{F900}-\x{FAFF}\x{2F800}-\x{2FA1F}]"
 )
-_KIMI = rf"{_HAN}+|[^\r\n\p{{L}}\p{{N}}]?(?:(?!{_HAN})\p{{L}})+(?:{_ENDINGS})?|\p{{N}}{{1,3}}|{_SYMBOLS}"
+_KIMI = (
+    rf"{_HAN}+|[^\r\n\p{{L}}\p{{N}}]?(?:(?!{_HAN})\p{{L}})+(?:{_ENDINGS})?"
+    rf"|\p{{N}}{{1,3}}|{_SYMBOLS}"
+)
 
 # DeepSeek's letters that have a case.
 _CASED = (
@@ -122,7 +125,8 @@ _ROWS = (
     (
         PreTokenizer(
             (
-                rf"{_ENDINGS}|{_LETTERS}|\p{{N}}{{1,3}}| ?[^\s\p{{L}}\p{{N}}]+[\r\n]*|{_JAIS2_SPACES}|\s",
+                rf"{_ENDINGS}|{_LETTERS}|\p{{N}}{{1,3}}"
+                rf"| ?[^\s\p{{L}}\p{{N}}]+[\r\n]*|{_JAIS2_SPACES}|\s",
             )
         ),
         "jais-2",
@@ -159,8 +163,8 @@ _ROWS = (
     (
         PreTokenizer(
             (
-                rf"{_ENDINGS}|[^\r\n\p{{L}}\p{{N}}]?(?:\p{{L}}\p{{M}}*(?: \p{{L}}\p{{M}}*)*)+|\p{{N}}"
-                r"| ?[^\s\p{L}\p{N}]+[\r\n/]?|\s*[\r\n]|\s+(?!\S)|\s+",
+                rf"{_ENDINGS}|[^\r\n\p{{L}}\p{{N}}]?(?:\p{{L}}\p{{M}}*(?: \p{{L}}\p{{M}}*)*)+"
+                r"|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]?|\s*[\r\n]|\s+(?!\S)|\s+",
             )
         ),
         "exaone-moe",
