@@ -1,10 +1,10 @@
 r"""How byte-level BPE vocabularies split text into words, by the name in `tokenizer.ggml.pre`.
 
-The names and what they do are llama.cpp's (`src/llama-vocab.cpp` and `src/unicode.cpp`, v0.4.0);
-`record_llama_cpp.py` compares the ids. The expressions of a row are applied one after another, each
-to the pieces that the one before left; what an expression does not match stays a piece too. They
-are read as `expressions.py` says. Where llama.cpp departs from a model's own `tokenizer.json`, its
-ids are what counts: outside ASCII, no capitals (`tekken`, `gpt-4o`, `tiny_aya`).
+The names and what they do are llama.cpp's (`src/llama-vocab.cpp` and `src/unicode.cpp`, v0.4.0),
+whose ids `testing_llama_cpp.py` recorded. The expressions of a row are applied one after another,
+each to the pieces that the one before left; what an expression does not match stays a piece too.
+They are read as `expressions.py` says. Where llama.cpp departs from a model's own `tokenizer.json`,
+its ids are what counts: outside ASCII, no capitals (`tekken`, `gpt-4o`, `tiny_aya`).
 """
 
 from __future__ import annotations

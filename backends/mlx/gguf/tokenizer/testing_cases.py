@@ -1,4 +1,4 @@
-"""Vocabularies and texts whose ids llama.cpp gave: see `record_llama_cpp.py`."""
+"""Vocabularies and texts whose ids llama.cpp gave: see `testing_llama_cpp.py`."""
 
 from __future__ import annotations
 
