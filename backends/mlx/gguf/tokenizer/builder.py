@@ -94,9 +94,9 @@ def _pre_tokenizer(vocabulary: Vocabulary) -> PreTokenizer | None:
 def _byte_level(vocabulary: Vocabulary, row: PreTokenizer) -> _Words:
     """GPT-2's kind: words by regular expressions, bytes spelled as letters, ranked merges."""
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
-    if row is PRE_TOKENIZERS["kimi-k2"] and f"{PREFIX}merges" not in vocabulary.file.metadata:
-        ranked, lacking = [], []
-    else:
+    ranked: merges.Merges = []
+    lacking: list[str] = []
+    if row is not PRE_TOKENIZERS["kimi-k2"] or f"{PREFIX}merges" in vocabulary.file.metadata:
         ranked, lacking = merges.listed(vocabulary, letters)
     lacking = list(dict.fromkeys([*lacking, *(set(letters) - vocabulary.ids.keys())]))
     ids, spelled = _completed(

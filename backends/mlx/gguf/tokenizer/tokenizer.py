@@ -115,7 +115,7 @@ class Tokenizer:
         """
         self._library.encode_special_tokens = not parse_special
         if self._characters is not None and not self._characters.issuperset(text):
-            self._check_bytes(text)
+            self._check_bytes(set(text) - self._characters)
         ids = self._library.encode(text, add_special_tokens=add_special).ids
         if self._lacking:
             return [index for found in ids for index in self._lacking.get(found, (found,))]
@@ -172,9 +172,9 @@ class Tokenizer:
             return bytes(_BYTE_OF_LETTER[letter] for letter in piece)
         return piece.encode()
 
-    def _check_bytes(self, text: str) -> None:
+    def _check_bytes(self, characters: set[str]) -> None:
         """Refuses characters whose bytes the vocabulary lacks: the library would drop them."""
-        for character in sorted(set(text) - self._characters):
+        for character in sorted(characters):
             for byte in character.encode():
                 if self._library.token_to_id(f"<0x{byte:02X}>") is None:
                     raise TokenizerError(
