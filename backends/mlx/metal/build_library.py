@@ -15,8 +15,8 @@ from pathlib import Path
 
 from backends.mlx.common.errors import InputError
 from backends.mlx.metal import compile as compile_
-from backends.mlx.metal.text.address_spaces import check_address_spaces
-from backends.mlx.metal.text.unit import Unit, load_units
+from backends.mlx.metal.text.address_spaces import check_group
+from backends.mlx.metal.text.unit import Unit, grouped, load_units
 
 # What MLX's prelude gives every kernel, as far as kernels may use it; MLX puts its own in front.
 _PRELUDE = """\
@@ -39,7 +39,7 @@ def write_sources(units: Sequence[Unit], out: Path) -> None:
 def write_address_report(units: Sequence[Unit], out: Path) -> int:
     """Checks every unit, writes what was found, prints the first errors. Returns their number."""
     with concurrent.futures.ProcessPoolExecutor(compile_.max_workers()) as pool:
-        checked = pool.map(check_address_spaces, units, chunksize=8)
+        checked = pool.map(check_group, grouped(units))
         found = [diagnostic for diagnostics in checked for diagnostic in diagnostics]
     lines = [str(diagnostic) for diagnostic in found]
     lines.append(f"{len(units)} units, {len(found)} errors")

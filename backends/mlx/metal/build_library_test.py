@@ -16,7 +16,8 @@ import pytest
 from backends.mlx import metal
 from backends.mlx.metal import build_library, libraries
 from backends.mlx.metal import compile as compile_
-from backends.mlx.metal.tests.testing import HERE, row_sum
+from backends.mlx.metal.tests.testing import HERE, matmul, row_sum
+from backends.mlx.metal.tests.testing import MATMUL as MATMUL_SUBJECT
 
 ROW_SUM = {
     "name": "row_sum",
@@ -64,11 +65,12 @@ def test_address_report(step, capsys):
     assert (status, out.read_text()) == (0, "2 units, 0 errors\n")
     # Fewer than 8 elements: the input is constant, but the header wants a device pointer.
     small = {**MATMUL, "name": "small", "inputs": [MATMUL["inputs"][0], ["b", "bfloat16", [2, 2]]]}
-    status, out = step("address", ROW_SUM, small)
+    # Looked at together with matmul, of the same text but for its dtypes.
+    status, out = step("address", ROW_SUM, MATMUL, small)
     assert status == 1
     first, last = out.read_text().splitlines()
     assert "custom_kernel_small" in first and "load_tile<T, TILE>(b_tile, b" in first
-    assert last == "2 units, 1 errors" and first in capsys.readouterr().err
+    assert last == "3 units, 1 errors" and first in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("build", compile_.BUILDS)
@@ -90,6 +92,41 @@ def test_libraries(step, build, monkeypatch):
         assert row_sum(x).tolist() == [70.0] * 4
     with pytest.raises(TypeError):
         row_sum(x.astype(mx.float16))  # not in the library
+
+
+@pytest.mark.parametrize(
+    "right, wrong, place",
+    [
+        ("inside = r < rows && c", "inside = c", "T(from["),  # in the header
+        ("if (r < M && c < N) out", "if (c < N) out", "if (c < N) out"),
+    ],
+)
+def test_fault_in_a_library_of_several(right, wrong, place, tmp_path, monkeypatch):
+    """Several units are compiled as one text: the line is that of the unit that ran."""
+    subject = MATMUL_SUBJECT.edited(right, wrong)
+    monkeypatch.setattr(libraries, "_prebuilt", [])
+    monkeypatch.setattr(libraries, "_entries", {})
+    shapes = (("a", (9, 9)), ("b", (9, 9)))
+    units = [
+        metal.Unit(
+            subject.name,
+            subject.header,
+            subject.source,
+            tuple((name, dtype, shape) for name, shape in shapes),
+            (("out", "float32"),),
+            (("T", dtype),),
+        )
+        for dtype in ("bfloat16", "float16", "float32")
+    ]
+    compile_.compile_library(units, "checked", tmp_path / "matmul.so")
+    monkeypatch.setattr(compile_, "compile_just_in_time", None)
+    metal.add_library(tmp_path / "matmul.so")
+    for unit, dtype in zip(units, (mx.bfloat16, mx.float16, mx.float32), strict=True):
+        a = mx.ones((9, 9), dtype)
+        with metal.checked(), pytest.raises(metal.CheckError) as error:
+            matmul(a, a, subject)
+        assert (error.value.kernel, error.value.kind) == (unit.function, "out-of-bounds")
+        assert error.value.line and place in error.value.source
 
 
 def test_damaged_library_in_the_cache_is_made_anew(step):

@@ -33,7 +33,7 @@ from backends.mlx.common.errors import InputError
 from backends.mlx.common.files import folder_written_whole, written_whole
 from backends.mlx.metal.compiler import HALF_FLAGS, CompileError, Compiler, find
 from backends.mlx.metal.text.host_source import host_source
-from backends.mlx.metal.text.unit import Unit
+from backends.mlx.metal.text.unit import Unit, grouped
 
 BUILDS = ("fast", "checked")
 
@@ -126,14 +126,14 @@ def compile_library(
         # The precompiled header is found first; g++ wants the flags it was made with.
         flags = [*_KERNEL_FLAGS[build], "-I", "prepared", "-I", "host", "-I", "host/include"]
 
-        def compile_one(unit: Unit) -> str:
-            (shop / f"{unit.key}.cpp").write_text(host_source(unit))
-            target = f"{unit.key}.o"
-            _compile(shop, [*flags, "-c", f"{unit.key}.cpp", "-o", target], unit.function)
-            return target
+        def compile_group(group: Sequence[Unit]) -> str:
+            key = group[0].key
+            (shop / f"{key}.cpp").write_text(host_source(group))
+            _compile(shop, [*flags, "-c", f"{key}.cpp", "-o", f"{key}.o"], group[0].function)
+            return f"{key}.o"
 
         with concurrent.futures.ThreadPoolExecutor(max_workers()) as pool:
-            objects = list(pool.map(compile_one, units))
+            objects = list(pool.map(compile_group, grouped(units)))
         with written_whole(out.absolute(), 0o755) as temporary:
             # -Bsymbolic keeps a library to itself: each has a runtime of its own.
             options = ["-shared", "-Wl,-Bsymbolic", "-pthread", "-o", str(temporary)]

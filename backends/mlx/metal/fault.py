@@ -88,6 +88,6 @@ def source_line(unit: Unit, library: Path, return_address: int) -> int | None:
     # The call is before the address it returns to.
     command = [addr2line, "-i", "-e", str(library), hex(return_address - 1)]
     output = subprocess.run(command, capture_output=True, text=True).stdout
-    pattern = re.compile(rf"(?:^|/){re.escape(unit.function)}\.metal:(\d+)", re.MULTILINE)
-    match = pattern.search(output)
+    # Lines of the header have the name of the first unit that was compiled with it.
+    match = re.search(r"\.metal:(\d+)", output)
     return int(match.group(1)) if match else None

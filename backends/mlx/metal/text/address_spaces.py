@@ -9,12 +9,12 @@ casts of such a type are errors too. The front end is libclang from PyPI; no cla
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from clang import cindex
 
-from backends.mlx.metal.text.host_source import rewrite_threadgroup_declarations
+from backends.mlx.metal.text.host_source import definitions
 from backends.mlx.metal.text.unit import Unit
 
 _METAL = Path(__file__).parents[1]
@@ -88,17 +88,34 @@ class Diagnostic:
         return f"{self.unit}.metal:{self.line}: {self.message}: `{self.source}`"
 
 
+def check_group(units: Sequence[Unit]) -> list[Diagnostic]:
+    """Errors in the texts of a group of units (text.unit.grouped); fast where there are none."""
+    found = _found(units)
+    if len(units) == 1 or not found:
+        return found
+    # Each on its own says which of them have an error, and where.
+    return [diagnostic for unit in units for diagnostic in _found([unit])] or found
+
+
 def check_address_spaces(unit: Unit) -> list[Diagnostic]:
     """Errors in a unit's text; [] where Metal would accept its types and address spaces."""
-    text = rewrite_threadgroup_declarations(unit.definition, form="check")
-    if unit.template:
-        # MLX's own instantiation, without the attributes that clang has no place for.
-        text += f"\ntemplate decltype({unit.instance}) {unit.instance};\n"
+    return _found([unit])
+
+
+def _found(units: Sequence[Unit]) -> list[Diagnostic]:
+    """Errors in a group's texts as one; where there are several, their lines say nothing."""
+    unit = units[0]
+    text = _PREAMBLE
+    for other, (_, definition) in zip(units, definitions(units, "check"), strict=True):
+        text += definition
+        if other.template:
+            # MLX's own instantiation, without the attributes that clang has no place for.
+            text += f"\ntemplate decltype({other.instance}) {other.instance};\n"
     file = f"{unit.function}.clcpp"
     translation = cindex.Index.create().parse(
         file,
         args=[*_ARGUMENTS, f"-I{_METAL / 'text' / 'check'}", f"-I{_METAL / 'host' / 'include'}"],
-        unsaved_files=[(file, _PREAMBLE + text)],
+        unsaved_files=[(file, text)],
     )
     lines = unit.text.splitlines()
 

@@ -8,6 +8,7 @@ compiles as it stands behind host/msl_host.h. Line numbers are kept.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Sequence
 
 from backends.mlx.metal.text.unit import ATTRIBUTES, Parameter, Unit
 
@@ -34,20 +35,28 @@ _DERIVED_ATTRIBUTES = {
 }
 
 
-def host_source(unit: Unit) -> str:
-    """C++ that defines the symbol `entry_symbol(unit)`, an msl_entry."""
-    arguments = [
-        _buffer_argument(parameter, index) for index, parameter in enumerate(unit.parameters)
-    ] + [_attribute_argument(name) for name in unit.attributes]
-    call = ",\n      ".join(arguments)
-    definition = rewrite_threadgroup_declarations(unit.definition)
+def host_source(units: Sequence[Unit]) -> str:
+    """C++ that defines for each of a group of units (text.unit.grouped) its `entry_symbol`."""
+    kernels = "".join(
+        f'#line {line} "{unit.function}.metal"\n{text}\n'
+        for unit, (line, text) in zip(units, definitions(units, "host"), strict=True)
+    )
+    entries = "".join(map(_entry, units))
     # Unnamed namespace: units of one library may hold different helpers of the same name.
     return f"""\
 #include "msl_host.h"
 namespace {{
-#line 1 "{unit.function}.metal"
-{definition}
+{kernels}\
 }}  // namespace
+{entries}"""
+
+
+def _entry(unit: Unit) -> str:
+    arguments = [
+        _buffer_argument(parameter, index) for index, parameter in enumerate(unit.parameters)
+    ] + [_attribute_argument(name) for name in unit.attributes]
+    call = ",\n      ".join(arguments)
+    return f"""\
 #line 1 "entry of {unit.function}"
 extern "C" __attribute__((visibility("default"), no_sanitize("thread", "alignment")))
 void {entry_symbol(unit)}(void* const* buffers_, const msl_attributes* thread_) {{
@@ -57,6 +66,22 @@ void {entry_symbol(unit)}(void* const* buffers_, const msl_attributes* thread_) 
       {call});
 }}
 """
+
+
+def definitions(units: Sequence[Unit], form: str) -> Iterator[tuple[int, str]]:
+    """The text of each of a group of units, which has the header they share in the first only.
+
+    form: as for `rewrite_threadgroup_declarations`. Gives the line in `Unit.text` that a text
+    begins at, from 1, and the text, rewritten.
+    """
+    header = units[0].header
+    shared = rewrite_threadgroup_declarations(header, form)
+    for unit in units:
+        text = rewrite_threadgroup_declarations(unit.definition, form)
+        if unit is units[0]:
+            yield 1, text
+        else:
+            yield header.count("\n") + 1, text.removeprefix(shared)
 
 
 def entry_symbol(unit: Unit) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from backends.mlx.metal.text.host_source import (
@@ -61,9 +63,14 @@ def test_lines_are_the_units_own():
         (("out", "float32"),),
         (("T", "float32"),),
     )
-    source = host_source(unit)
-    body = source.split('.metal"\n', 1)[1]
-    for line, text in enumerate(unit.definition.splitlines()):
-        if "threadgroup" not in text and "a[32]" not in text:
-            assert body.splitlines()[line] == text
-    assert f"void {entry_symbol(unit)}(" in source and unit.key in entry_symbol(unit)
+    other = dataclasses.replace(unit, template=(("T", "bfloat16"),))
+    source = host_source([unit, other])
+    assert source.count("// header") == 1
+    for each in (unit, other):
+        head, body = source.split(f' "{each.function}.metal"\n')
+        first = int(head.rpartition("#line ")[2]) - 1
+        for line, text in enumerate(each.definition.splitlines()[first:]):
+            if "threadgroup" not in text and "a[32]" not in text:
+                assert body.splitlines()[line] == text
+        assert f"void {entry_symbol(each)}(" in source and each.key in entry_symbol(each)
+    assert source.count('msl::threadgroup_memory<a_storage_>(0, "a")') == 2

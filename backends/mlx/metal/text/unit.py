@@ -7,6 +7,7 @@ mlx/backend/common/metal_kernel.cpp); unit_test.py compares with the installed M
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import functools
 import hashlib
@@ -238,6 +239,21 @@ def _declare(parameter: Parameter, index: int) -> str:
         return f"  device {parameter.type} {name} [[buffer({index})]]"
     type_ = parameter.type.replace("const ", f"const {parameter.space} ", 1)
     return f"  {type_} {name} [[buffer({index})]]"
+
+
+def grouped(units: Sequence[Unit]) -> list[list[Unit]]:
+    """`units` in groups that can be one text: one kernel with several dtypes.
+
+    A compiler reads the header, which is most of the text, once a group.
+    """
+    groups: dict[tuple, list[Unit]] = {}
+    named: collections.Counter = collections.Counter()
+    for unit in units:
+        # A macro would reach the next unit, and two functions of one name are one too many.
+        alone = unit.key if "#define" in unit.source else named[unit.function]
+        named[unit.function] += 1
+        groups.setdefault((unit.header, unit.source, alone), []).append(unit)
+    return list(groups.values())
 
 
 def load_units(

@@ -12,7 +12,7 @@ import tempfile
 import mlx.core as mx
 import pytest
 
-from backends.mlx.metal.text.unit import ATTRIBUTES, METAL_TYPES, Unit
+from backends.mlx.metal.text.unit import ATTRIBUTES, METAL_TYPES, Unit, grouped
 
 
 def mlx_dtype(name: str) -> mx.Dtype:
@@ -138,3 +138,24 @@ def test_key_is_a_hash_of_the_text():
 def test_bad_units(change, message):
     with pytest.raises(ValueError, match=message):
         unit(**change)
+
+
+def test_groups():
+    """One kernel's units, but for what could not be one text."""
+
+    def of(source="out[0] = 1;", dtype="float32", header="// one\n", atomic=False):
+        outputs = (("out", "float32"),)
+        return Unit("k", header, source, (), outputs, (("T", dtype),), atomic)
+
+    macro = "#define N 4\nout[0] = N;"
+    one, half, body, header = of(), of(dtype="float16"), of("out[0] = 2;"), of(header="// two\n")
+    macros = of(macro), of(macro, "float16")
+    namesake = of(atomic=True)  # its function has the name of the first
+    assert grouped([one, body, half, header, *macros, namesake]) == [
+        [one, half],
+        [body],
+        [header],
+        [macros[0]],
+        [macros[1]],
+        [namesake],
+    ]
