@@ -6,7 +6,8 @@ a folder. Libraries compiled just in time are kept in the cache folder "metal", 
 that decides them.
 
 The same input gives the same bytes wherever it is compiled: g++ works in a folder of its own and
-sees only paths relative to it. `host` is a link in there.
+sees only paths relative to it. `host` is a copy in there: in a precompiled header, the length of
+the path that a link leads to shows.
 """
 
 from __future__ import annotations
@@ -210,7 +211,7 @@ def _prepared(build: str) -> Path:
 def _workshop() -> Iterator[Path]:
     """A folder to compile in, for the time of the work."""
     with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / "host").symlink_to(_HOST)
+        shutil.copytree(_HOST, Path(folder) / "host")
         yield Path(folder)
 
 
