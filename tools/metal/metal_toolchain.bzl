@@ -2,6 +2,19 @@
 
 METAL_TOOLCHAIN_TYPE = str(Label("//tools/metal/toolchains:toolchain_type"))
 
+# On Linux each kernel is compiled twice: under the checker, and optimised.
+HOST_BUILDS = [
+    "checked",
+    "fast",
+]
+
+# An action sees nothing of the user's shell. Each takes one thread: Bazel starts several.
+HOST_ENVIRONMENT = {
+    "LC_ALL": "C",
+    "MLX_GGUF_METAL_THREADS": "1",
+    "PATH": "/usr/bin:/bin",
+}
+
 MetalToolchainInfo = provider(
     doc = "How a platform compiles a metal_library.",
     fields = {
@@ -49,6 +62,17 @@ metal_prepared = rule(
             mandatory = True,
         ),
     },
+)
+
+def _metal_prepared_data_impl(ctx):
+    prepared = ctx.toolchains[METAL_TOOLCHAIN_TYPE].metal.prepared
+    files = depset(prepared.values())
+    return [DefaultInfo(files = files, runfiles = ctx.runfiles(transitive_files = files))]
+
+metal_prepared_data = rule(
+    doc = "What the toolchain's compiler made once, for kernels that are compiled when called.",
+    implementation = _metal_prepared_data_impl,
+    toolchains = [METAL_TOOLCHAIN_TYPE],
 )
 
 def _metal_toolchain_impl(ctx):

@@ -2,8 +2,8 @@
 
 A library is of one of two builds: "fast", or "checked", which calls the checker at each access.
 What all libraries of a build share, the shim and the runtime, `prepare_build` compiles once, into
-a folder. Libraries compiled just in time are kept in the cache folder "metal", under a hash of all
-that decides them.
+a folder; Bazel keeps those beside this file. Libraries compiled just in time are kept in the cache
+folder "metal", under a hash of all that decides them.
 
 The same input gives the same bytes wherever it is compiled: g++ works in a folder of its own and
 sees only paths relative to it. `host` is a copy in there: in a precompiled header, the length of
@@ -38,7 +38,8 @@ from backends.mlx.metal.text.unit import Unit, grouped
 
 BUILDS = ("fast", "checked")
 
-_HOST = Path(__file__).absolute().parent / "host"
+_HERE = Path(__file__).absolute().parent
+_HOST = _HERE / "host"
 _FAST_RUNTIME = (
     "fibre.cpp",
     "threadgroup.cpp",
@@ -115,7 +116,7 @@ def compile_library(
     """Writes one shared library with all `units`, compiled on all cores, to `out`.
 
     build: one of BUILDS. prepared: the folder that `prepare_build` made for it; without one, that
-    of the cache is used.
+    of Bazel or of the cache is used.
 
     Raises:
         CompileError: the compiler refused a unit.
@@ -199,7 +200,10 @@ _preparing = threading.Lock()
 
 
 def _prepared(build: str) -> Path:
-    """The cache's own folder, which all threads of this process wait for."""
+    """What Bazel made, or else the cache's folder, which all threads of this process await."""
+    built = _HERE / f"prepared_{build}"
+    if built.exists():
+        return built
     folder = cache_folder("metal") / f"{toolchain_key()}.{build}"
     with _preparing:
         if not folder.exists():
