@@ -8,7 +8,7 @@ CONFIG = """
 def _seed_oss(values: Hyperparameters, arguments: dict[str, Any]) -> PretrainedConfig:
     from transformers import SeedOssConfig
 
-    return SeedOssConfig(**arguments, rope_parameters=rope(values), attention_bias=True)
+    return SeedOssConfig(**arguments, intermediate_size=_feed_forward(values))
 
 
 """
@@ -45,7 +45,7 @@ print(float((found - expected).abs().max() / expected.std()))
 def test_a_row_and_a_small_model(tmp_path):
     copy = Copy(tmp_path)
     path = "backends/mlx/gguf/model/architecture.py"
-    copy.insert(path, "ARCHITECTURES: Mapping", CONFIG.lstrip("\n"))
+    copy.insert(path, "_FEED_FORWARD = ", CONFIG.lstrip("\n"))
     copy.insert(path, '        Architecture("gemma3"', ROW)
     copy.insert("backends/mlx/gguf/model/testing.py", "", TINY)
     assert float(copy.run(SCRIPT).split()[-1]) < 2e-4

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-
 from gguf import GGUFValueType
+
 from tests.field.models import HEADS, HIDDEN, INNER, KINDS, KV_HEADS, SIZE, Tensors
 
 Change = Callable[[Tensors], None]
@@ -33,6 +33,7 @@ class Case:
         refused: a part of the message; none: the logits are llama.cpp's.
         tolerance: the largest difference of a logit, over their standard deviation.
         warned: a part of a warning.
+        layers: as `models.write` takes it.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Case:
     refused: str = ""
     tolerance: float = 2e-4
     warned: str = ""
+    layers: int = 2
 
     def change(self, tensors: Tensors) -> None:
         """Makes all changes to the tensors of a model."""
@@ -170,6 +172,8 @@ def _attention() -> Iterator[Case]:
         yield Case(f"window {window}", metadata={"*.attention.sliding_window": window}, **gemma)
     for cap in (0.0, 3.0):
         yield Case(f"soft cap {cap}", metadata={"*.final_logit_softcapping": cap}, **gemma)
+    cap = {"*.final_logit_softcapping": 3.0}
+    yield Case("soft cap, few layers", metadata=cap, layers=1, **gemma)
     yield Case(
         "size of heads in windows",
         "gemma3",
@@ -266,6 +270,13 @@ def _tensors() -> Iterator[Case]:
         for name in ("gate", "up", "down"):
             scale = _add(f"blk.1.ffn_{name}_exps.scale", 4)
             yield Case(f"{kind} factors of {name}", kind, changes=(scale,))
+    everything = (
+        *(_add(f"blk.{layer}.{name}.scale", 1) for layer in (0, 1) for name in sizes | rest),
+        *(_add(f"blk.1.{name}.bias", size) for name, size in rest.items()),
+    )
+    everything = (_fuse_qkv(), *everything, _add("blk.0.attn_qkv.bias", _QKV_ROWS))
+    everything += (_drop(*(f"blk.{layer}.{name}.scale" for layer in (0, 1) for name in sizes)),)
+    yield Case("llama with everything", changes=everything)
     yield Case("size of inputs", changes=(_add("blk.0.attn_q.input_scale", 1),))
     yield Case(
         "size of inputs of nothing",

@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import gguf
 import numpy as np
 
-import gguf
 from tests.field import vocabularies
 
 HIDDEN, HEADS, KV_HEADS, SIZE, INNER, EXPERTS, EXPERT_INNER = 64, 4, 2, 16, 96, 4, 32
@@ -187,3 +187,8 @@ KINDS: Mapping[str, tuple[str, Callable[[int, int], Tensors], Metadata, Callable
         vocabularies.sentence_piece,
     ),
 }
+
+
+def vocabulary_size() -> int:
+    """How many tokens every model has."""
+    return vocabularies.SIZE

@@ -54,9 +54,14 @@ def test_unreadable_paths(inspect, tmp_path: Path, suffix: str) -> None:
         ("a.pte", b"", "file: expected a file with contents, found an empty file"),
         ("a.pte", b"12345678", "file size: expected at least 40 bytes, found 8"),
         ("a.gguf", b"GGML" + bytes(60), "magic: expected b'GGUF', found b'GGML'"),
-        ("a.pte", b"GGUF" + bytes(60), "extended header magic: expected b'eh00', found b'"),
-        ("a.bin", b"GGUF", "expected a file named .gguf or .pte, found .bin"),
-        ("a", b"GGUF", "expected a file named .gguf or .pte, found no suffix"),
+        ("a.pte", b"ABCD" + bytes(60), "extended header magic: expected b'eh00', found b'"),
+        ("a.pte", b"GGUF" + bytes(60), "version: expected 2 or 3, found 0"),
+        (
+            "a.bin",
+            b"GGML",
+            "expected a GGUF file or an exported program, found first bytes b'GGML'",
+        ),
+        ("a", b"GGUF", "version: expected 4 bytes at offset 4, found 0"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

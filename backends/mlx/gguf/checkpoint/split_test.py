@@ -115,7 +115,6 @@ def test_repeated_tensor(parts: list[Path]) -> None:
             3,
             "file name of part 0 (from 0) of 3: expected split-00001-of-00003",
         ),
-        (0, "split.count", 4, 0, "metadata 'split.count': expected a count, found 0"),
         (0, "split.no", 0, 4, "metadata 'split.no': expected a number below 4, found 4"),
         (3, "split.nx", None, None, "metadata 'split.no': expected it in every part"),
     ],

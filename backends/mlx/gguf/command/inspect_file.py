@@ -47,6 +47,7 @@ Keys of a program:
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -79,17 +80,21 @@ def _inspect(options: argparse.Namespace) -> int:
 
 def _reader(path: Path) -> Callable[[Path, bool], tuple[ModuleType, dict[str, Any]]]:
     """By the first bytes, as blobs have no suffix; a file of neither kind by its suffix."""
-    with path.open("rb") as file:
-        start = file.read(8)
+    start = b""
+    # What cannot be read its reader tells in its own words, where the suffix says which that is.
+    if path.is_file():
+        with contextlib.suppress(OSError), path.open("rb") as file:
+            start = file.read(8)
     for at, magic, describe in ((0, b"GGUF", _gguf), (4, b"ET", _pte)):
         if start[at : at + len(magic)] == magic:
             return describe
-    try:
+    if path.suffix.lower() in _BY_SUFFIX:
         return _BY_SUFFIX[path.suffix.lower()]
-    except KeyError:
-        raise InputError(
-            f"{path}: expected a GGUF file or an exported program, found first bytes {start!r}"
-        ) from None
+    if not path.is_file():
+        raise InputError(f"{path}: expected a file, found none")
+    raise InputError(
+        f"{path}: expected a GGUF file or an exported program, found first bytes {start!r}"
+    )
 
 
 # The imports are here so that neither format waits for what only the other needs.

@@ -80,10 +80,7 @@ class Hyperparameters:
         """What to raise for a value that this project cannot do, naming what lets it pass."""
         key = self.key(name)
         return GGUFError(
-            self.file.path,
-            f"metadata {key!r}",
-            expected,
-            f"{found} (--ignore-key {key} passes it by)",
+            self.file.path, key, expected, f"{found} (--ignore-key {key} passes it by)"
         )
 
     def has(self, tensor: str) -> bool:

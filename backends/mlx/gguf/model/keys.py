@@ -102,8 +102,22 @@ NETWORK: Mapping[str, Passive] = {
     "rope.scaling.yarn_beta_slow": Passive(_YARN, (-1.0, 1.0)),
 }
 
+_OTHER_TOKENIZERS = "of tokenizers of other kinds"
+
 TOKENIZER: Mapping[str, Passive] = {
-    "ggml.pre": Passive("of byte-level tokenizers; SentencePiece does not split words"),
+    # Byte-level BPE has its expressions by this name; where it is not read, words are not split.
+    "ggml.pre": Passive("of byte-level tokenizers"),
+    "ggml.merges": Passive("of BPE; SentencePiece goes by scores"),
+    "ggml.scores": Passive("of SentencePiece; BPE goes by merges"),
+    "ggml.add_space_prefix": Passive("of SentencePiece"),
+    "ggml.add_sep_token": Passive(_OTHER_TOKENIZERS),
+    "ggml.remove_extra_whitespaces": Passive(_OTHER_TOKENIZERS),
+    "ggml.precompiled_charsmap": Passive(_OTHER_TOKENIZERS),
+    "ggml.token_type_count": Passive(_OTHER_TOKENIZERS),
+    "ggml.normalizer.lowercase": Passive(_OTHER_TOKENIZERS),
+    "ggml.normalizer.strip_accents": Passive(_OTHER_TOKENIZERS),
+    "huggingface.json": Passive("the tokenizer once more, in another form"),
+    "rwkv.world": Passive("the tokenizer once more, in another form"),
 }
 
 

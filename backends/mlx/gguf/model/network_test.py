@@ -11,7 +11,7 @@ import torch
 from backends.mlx.gguf.checkpoint.file import GGUFError, GGUFFile
 from backends.mlx.gguf.checkpoint.testing import write
 from backends.mlx.gguf.lowering import GGUFTensor
-from backends.mlx.gguf.model import network
+from backends.mlx.gguf.model import network, weights
 from backends.mlx.gguf.model.testing import MODELS
 
 
@@ -29,7 +29,9 @@ def test_blocks_stay_in_the_file(path):
     assert isinstance(weight, GGUFTensor)
     in_file = file.tensors["blk.0.ffn_up.weight"].blocks()
     assert weight.blocks.data_ptr() == in_file.ctypes.data
-    assert built.lm_head.weight is built.model.embed_tokens.weight
+    head, embedding = built.lm_head.weight, built.model.embed_tokens.weight
+    assert head.dtype == torch.float32
+    assert head.blocks.data_ptr() == embedding.blocks.data_ptr()
 
 
 def test_experts_stay_in_the_file(tmp_path):
@@ -85,12 +87,14 @@ def test_norms_that_bfloat16_cannot_hold_stay_float32(tmp_path):
         (
             "llama",
             {"metadata": {"rope.scaling.type": "dynamic"}},
-            "llama.rope.scaling.type: expected none, linear or yarn, found dynamic",
+            "llama.rope.scaling.type: expected none, linear, yarn, longrope, found 'dynamic' "
+            "(--ignore-key llama.rope.scaling.type passes it by)",
         ),
         (
             "llama",
             {"metadata": {"attention.value_length": 32}},
-            "llama.attention.value_length: expected the size of a head, 64, found 32",
+            "llama.attention.value_length: expected the size of a head, 64, found 32 "
+            "(--ignore-key llama.attention.value_length passes it by)",
         ),
         (
             "qwen3moe",
@@ -117,7 +121,8 @@ def test_norms_that_bfloat16_cannot_hold_stay_float32(tmp_path):
         (
             "qwen3moe",
             {"metadata": {"expert_used_count": 9}},
-            "qwen3moe.expert_used_count: expected at most the number of experts, 8, found 9",
+            "qwen3moe.expert_used_count: expected at most the number of experts, 8, found 9 "
+            "(--ignore-key qwen3moe.expert_used_count passes it by)",
         ),
         (
             "qwen3moe",
@@ -171,6 +176,7 @@ def test_types_without_a_kernel(path, monkeypatch):
     expected = truth.model.layers[0].mlp.up_proj.weight
     without = {name: row for name, row in network.FORMATS.items() if name != expected.ggml_type}
     monkeypatch.setattr(network, "FORMATS", without)
+    monkeypatch.setattr(weights, "FORMATS", without)
     with pytest.raises(
         GGUFError,
         match=rf"become dense: .*blk.0.ffn_up.weight "
