@@ -18,6 +18,7 @@ from backends.mlx.gguf.checkpoint.file import GGUFFile
 from backends.mlx.gguf.model import architecture, keys, network, program
 from backends.mlx.gguf.tokenizer.tokenizer import Tokenizer
 from backends.mlx.runner import Runner
+from tests.field import page
 from tests.field.cases import CASES, Case
 from tests.field.llama_cpp import IDS, KEPT, RECORD, write
 
@@ -79,6 +80,10 @@ def test_exported(name: str, tmp_path: Path) -> None:
         for start in range(0, len(IDS), 8)
     ]
     assert _error(np.concatenate(pieces), case) <= case.tolerance
+
+
+def test_page_is_fresh() -> None:
+    assert page.PAGE.read_text(encoding="utf-8") == page.page()
 
 
 def test_a_refused_key_can_be_ignored(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """Asks llama.cpp for the logits of every case, and writes `logits.npz`, or compares with it.
 
+It also writes `llama_cpp_keys.txt`, the keys that the library can ask for.
+
     python -m tests.field.llama_cpp FOLDER [--check]
 
 FOLDER has llama.cpp's libraries, for instance `bins/linux-x64` of the npm package
@@ -12,6 +14,7 @@ from __future__ import annotations
 import argparse
 import ctypes
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -24,6 +27,7 @@ from tests.field.cases import CASES, Case
 
 VERSION = "v0.4.0"
 RECORD = Path(__file__).with_name("logits.npz")
+KEYS = Path(__file__).with_name("llama_cpp_keys.txt")
 IDS = tuple(range(5, 45))
 # What is kept of the logits (positions, tokens): enough to see any difference.
 KEPT = np.s_[-8:, ::8]
@@ -149,6 +153,17 @@ class LlamaCpp:
         return b"".join(np.ctypeslib.as_array(row, (vocabulary,)).tobytes() for row in rows)
 
 
+def keys(folder: Path) -> str:
+    """The keys of networks and tokenizers among the library's strings, one a line.
+
+    An architecture's name in front of a key is "*".
+    """
+    data = (folder / f"libllama.{VERSION}.so").read_bytes()
+    found = re.findall(rb"\0(%s|tokenizer)\.([a-z][a-z0-9_.]*[a-z0-9])(?=\0)", data)
+    names = {f"{prefix.decode().replace('%s', '*')}.{name.decode()}" for prefix, name in found}
+    return "".join(f"{name}\n" for name in sorted(names))
+
+
 def write(case: Case, folder: Path) -> Path:
     """The file of a case."""
     path = folder / "case.gguf"
@@ -173,6 +188,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 raise SystemExit(f"{name}: llama.cpp refuses it")
     if not options.check:
         np.savez_compressed(RECORD, **found)
+        KEYS.write_text(keys(options.folder), encoding="utf-8")
         return 0
     record = np.load(RECORD)
     wrong = sorted(

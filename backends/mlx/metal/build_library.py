@@ -33,7 +33,7 @@ def write_sources(units: Sequence[Unit], out: Path) -> None:
     """One `.metal` file a unit, named after its function: prelude and text, ready to compile."""
     out.mkdir(parents=True, exist_ok=True)
     for unit in units:
-        (out / f"{unit.function}.metal").write_text(_PRELUDE + unit.text)
+        (out / f"{unit.function}.metal").write_text(_PRELUDE + unit.text, encoding="utf-8")
 
 
 def write_address_report(units: Sequence[Unit], out: Path) -> int:
@@ -43,7 +43,7 @@ def write_address_report(units: Sequence[Unit], out: Path) -> int:
         found = [diagnostic for diagnostics in checked for diagnostic in diagnostics]
     lines = [str(diagnostic) for diagnostic in found]
     lines.append(f"{len(units)} units, {len(found)} errors")
-    out.write_text("\n".join(lines) + "\n")
+    out.write_text("\n".join(lines) + "\n", encoding="utf-8")
     for diagnostic in found[:_SHOWN_ERRORS]:
         print(diagnostic, file=sys.stderr)
     if len(found) > _SHOWN_ERRORS:

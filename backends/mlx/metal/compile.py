@@ -130,7 +130,7 @@ def compile_library(
 
         def compile_group(group: Sequence[Unit]) -> str:
             key = group[0].key
-            (shop / f"{key}.cpp").write_text(host_source(group))
+            (shop / f"{key}.cpp").write_text(host_source(group), encoding="utf-8")
             _compile(shop, [*flags, "-c", f"{key}.cpp", "-o", f"{key}.o"], group[0].function)
             return f"{key}.o"
 

@@ -63,7 +63,7 @@ def find(environ: Mapping[str, str] = os.environ) -> Compiler:
         CompileError: there is none, or it is not a g++ whose half is Metal's.
     """
     if _DECLARED.exists():
-        found = json.loads(_DECLARED.read_text())
+        found = json.loads(_DECLARED.read_text(encoding="utf-8"))
         if not found["command"]:
             raise CompileError("expected a build for Linux, which compiles kernels, found another")
         return Compiler(tuple(found["command"]), found["version"])

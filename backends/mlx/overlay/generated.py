@@ -137,12 +137,16 @@ def _generate(sources: Path, out: Path) -> None:
     # The fix-up prints what it did; an import must not.
     with contextlib.redirect_stdout(io.StringIO()):
         generator._fixup_flatc_imports()
-    (bindings / "__init__.py").write_text(_bindings_init(schema))
-    (package / "mlx_graph_schema.py").write_text(generator.generate_python_schema(schema))
+    (bindings / "__init__.py").write_text(_bindings_init(schema), encoding="utf-8")
+    (package / "mlx_graph_schema.py").write_text(
+        generator.generate_python_schema(schema), encoding="utf-8"
+    )
     (package / "_generated_serializers.py").write_text(
         generator.generate_python_serializers(schema)
     )
-    (out / "_generated_inspector.py").write_text(generator.generate_inspector(schema))
+    (out / "_generated_inspector.py").write_text(
+        generator.generate_inspector(schema), encoding="utf-8"
+    )
 
 
 def _load_generator(path: Path):

@@ -114,7 +114,7 @@ def _declarations(path: Path, seen: set[Path]):
     if path in seen:
         return
     seen.add(path)
-    text = re.sub(r"//[^\n]*", "", path.read_text())
+    text = re.sub(r"//[^\n]*", "", path.read_text(encoding="utf-8"))
     for include in _INCLUDE.findall(text):
         yield from _declarations(path.parent / include, seen)
     yield from _DECLARATION.findall(text)

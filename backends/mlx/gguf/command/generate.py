@@ -35,7 +35,6 @@ from backends.mlx.common.arguments import at_least
 from backends.mlx.common.errors import InputError
 from backends.mlx.gguf.command.main import INTERRUPTED, Parser, run, start, user_path
 from backends.mlx.gguf.generation.generation import Generation, Stop
-from backends.mlx.gguf.generation.model_file import ModelFile
 from backends.mlx.gguf.generation.sampling import Sampler, Sampling
 from backends.mlx.gguf.generation.session import Session
 from backends.mlx.gguf.tokenizer.tokenizer import TextStream, Tokenizer
@@ -47,6 +46,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _generate(options: argparse.Namespace) -> int:
+    # Imported late: what it needs may not be there or not be made, which is told in a line.
+    from backends.mlx.gguf.generation.model_file import ModelFile
+
     sampler, seed = _sampler(options)
     prompt = _prompt(options.prompt)
     started = time.perf_counter()

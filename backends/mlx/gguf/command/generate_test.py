@@ -15,6 +15,7 @@ import pytest
 from backends.mlx.gguf.checkpoint.file import GGUFFile
 from backends.mlx.gguf.checkpoint.testing import write
 from backends.mlx.gguf.command import generate
+from backends.mlx.gguf.generation import model_file
 from backends.mlx.gguf.generation.session import Session
 from backends.mlx.gguf.generation.testing import Parrot
 from backends.mlx.gguf.tokenizer.testing import BOS, TURN_END, byte_level
@@ -46,7 +47,7 @@ def _make_world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[di
     def make(metadata: dict) -> World:
         file = GGUFFile(write(tmp_path / "tokenizer.gguf", metadata))
         world = World(Tokenizer.from_gguf(file))
-        monkeypatch.setattr(generate, "ModelFile", world.open)
+        monkeypatch.setattr(model_file, "ModelFile", world.open)
         return world
 
     return make
@@ -120,7 +121,7 @@ def test_tells_which_kernels_it_compiles(
 
         return SimpleNamespace(tokenizer=model.tokenizer, session=session)
 
-    monkeypatch.setattr(generate, "ModelFile", open_slowly)
+    monkeypatch.setattr(model_file, "ModelFile", open_slowly)
     # As torch's and ExecuTorch's imports leave it.
     monkeypatch.setattr(logging.root, "handlers", [logging.StreamHandler(sys.stderr)])
     for _ in range(2):

@@ -143,4 +143,4 @@ def _flatten(names: tuple[str, ...]) -> str:
 
 @cache
 def _read(name: str) -> str:
-    return (_HERE / name).read_text()
+    return (_HERE / name).read_text(encoding="utf-8")

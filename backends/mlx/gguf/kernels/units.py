@@ -138,7 +138,7 @@ def write(folder: Path) -> None:
     for fmt in FORMATS.values():
         units = [as_unit(found) for found in built_of(fmt)]
         path = folder / f"{fmt.name.lower()}.units.json"
-        path.write_text(json.dumps({"units": units}, indent=1))
+        path.write_text(json.dumps({"units": units}, indent=1), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -77,7 +77,9 @@ def resolve(explicit: Mode | str | None = None) -> Mode:
             )
         return modes[variable]
     if BUILD_MODE_FILE.exists():
-        return _parse(Mode, BUILD_MODE_FILE.read_text().strip(), BUILD_MODE_FILE.name)
+        return _parse(
+            Mode, BUILD_MODE_FILE.read_text(encoding="utf-8").strip(), BUILD_MODE_FILE.name
+        )
     return Mode.FUSED
 
 

@@ -47,7 +47,7 @@ def _expand(file: Path, dirs: list[Path], seen: set[Path]) -> str:
         return ""
     seen.add(identity)
     lines = []
-    for number, line in enumerate(file.read_text().splitlines(), 1):
+    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
         if _ONCE.match(line):
             continue
         include = _INCLUDE.match(line)

@@ -271,7 +271,7 @@ def load_units(
     """
     path = Path(path)
     try:
-        data = json.loads(path.read_text())
+        data = json.loads(path.read_text(encoding="utf-8"))
         specs = data["units"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path}: not a units file: {error!r}") from error
@@ -285,7 +285,7 @@ def load_units(
                 Unit(
                     name=spec["name"],
                     header=flatten([base / p for p in spec.get("headers", [])], include),
-                    source=(base / spec["source"]).read_text(),
+                    source=(base / spec["source"]).read_text(encoding="utf-8"),
                     inputs=spec["inputs"],
                     outputs=spec["outputs"],
                     template=spec.get("template", ()),
