@@ -194,6 +194,15 @@ def test_no_units_file(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("name", ["address", "fast"])
+def test_where_processes_have_no_cores_of_their_own(step, name, monkeypatch):
+    """macOS: every step of a build that a Mac makes."""
+    monkeypatch.delattr(os, "sched_getaffinity")
+    monkeypatch.delenv("MLX_GGUF_METAL_THREADS", raising=False)
+    status, out = step(name, ROW_SUM)
+    assert status == 0 and out.exists()
+
+
+@pytest.mark.parametrize("name", ["address", "fast"])
 def test_bad_environment_variable(step, name, monkeypatch, capsys):
     monkeypatch.setenv("MLX_GGUF_METAL_THREADS", "0")
     status, out = step(name, ROW_SUM)

@@ -164,7 +164,10 @@ def max_workers() -> int:
     """
     limit = os.environ.get("MLX_GGUF_METAL_THREADS")
     if limit is None:
-        return len(os.sched_getaffinity(0))
+        # macOS binds no process to cores.
+        if hasattr(os, "sched_getaffinity"):
+            return len(os.sched_getaffinity(0))
+        return os.cpu_count() or 1
     try:
         return at_least(1)(limit)
     except argparse.ArgumentTypeError as error:
