@@ -79,7 +79,7 @@ def _table(prefix: str, kinds: dict[str, str], passive: dict[str, Passive]) -> I
     for name in names:
         row = passive.get(name)
         cells = [_verdict(prefix + name in read[kind], kind, row) for kind in kinds]
-        yield f"| `{name}` | {' | '.join(cells)} | {row.reason if row else ''} |"
+        yield f"| {name} | {' | '.join(cells)} | {row.reason if row else ''} |"
 
 
 def _verdict(is_read: bool, name: str, row: Passive | None) -> str:

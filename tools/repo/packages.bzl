@@ -35,6 +35,7 @@ _OF_THIS_ONE = [
     "//tests/additions",
     "//tests/bazel",
     "//tests/downstream",
+    "//tests/field",
     "//tests/graph",
     "//tests/models",
     "//tests/robustness",

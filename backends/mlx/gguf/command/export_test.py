@@ -118,7 +118,11 @@ def test_output_onto_its_source(source, capsys):
             b"tokenizer.ggml.tokenz",
             "metadata 'tokenizer.ggml.tokens': expected an array of strings, found no such key",
         ),
-        (b"he ll", b"he lx", "expected tokens of the vocabulary, found 'lx' in"),
+        (
+            b"llama.rope.freq_base",
+            b"llama.rope.freq_bass",
+            "metadata 'llama.rope.freq_bass': expected a key that this project reads, found 10000",
+        ),
         (b"llama", b"mamba", "general.architecture: expected one of llama, "),
         (
             b"output_norm.weight",

@@ -38,7 +38,8 @@ def _cells(out: str, first: str) -> list[str]:
 def test_object(run, tmp_path: Path) -> None:
     path = write_sample(tmp_path / "sample.gguf")
     found = json.loads(run(path, "--json", "--tensors"))
-    assert found.keys() == {"format", "version", "files", "metadata", "types", "tensors"}
+    keys = ("format", "version", "files", "metadata", "types", "warnings", "tensors")
+    assert tuple(found) == keys and found["warnings"] == []
     assert found["format"] == "gguf" and found["version"] == 3
     assert found["files"] == [{"path": str(path), "bytes": path.stat().st_size}]
     assert found["metadata"]["sample.flag"] is True
